@@ -1,0 +1,1 @@
+"""Arithmetic and law: standard library only."""

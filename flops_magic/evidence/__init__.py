@@ -1,0 +1,1 @@
+"""What lasts: notebooks, files and their verification."""

@@ -1,0 +1,1 @@
+"""What ran: operation counts, passes, trainers, sensors, provenance."""
