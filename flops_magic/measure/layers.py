@@ -1,0 +1,109 @@
+"""Layers of a deep model that cost the same, so that three of them stand for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_FEWEST = 5  # below this, walking all layers is as quick
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A group of alike layers of one ``ModuleList``.
+
+    Attributes:
+        owner: the module that holds the list.
+        name: attribute of the list in its owner.
+        members: positions of the alike layers in the list.
+    """
+
+    owner: Any
+    name: str
+    members: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many layers are alike."""
+        return len(self.members)
+
+
+def find_repeats(model: Any, input_grads: bool) -> tuple[Repeat, ...]:
+    """Return the groups of alike layers that are worth shortening.
+
+    Two layers are alike when their classes, shapes, trainable flags and settings are,
+    and when both or neither receive an input that requires a gradient: backward stops
+    at the first trainable layer.
+    """
+    repeats = []
+    for owner, name, layers in _outer_lists(model):
+        requires = input_grads or _trainable_before(model, layers)
+        groups: dict[Any, list[int]] = {}
+        for position, layer in enumerate(layers):
+            groups.setdefault((requires, _signature(layer)), []).append(position)
+            requires = requires or any(p.requires_grad for p in layer.parameters())
+        repeats += [
+            Repeat(owner, name, tuple(members))
+            for members in groups.values()
+            if len(members) >= _FEWEST
+        ]
+    return tuple(repeats)
+
+
+@contextmanager
+def keep_layers(kept: Sequence[tuple[Repeat, int]]) -> Iterator[None]:
+    """Shorten each repeat to its first layers for the time of the block."""
+    originals: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+    dropped: dict[tuple[int, str], set[int]] = {}
+    for repeat, count in kept:
+        key = (id(repeat.owner), repeat.name)
+        originals[key] = (repeat.owner, repeat.name, getattr(repeat.owner, repeat.name))
+        dropped.setdefault(key, set()).update(repeat.members[count:])
+    for key, (owner, name, layers) in originals.items():
+        short = [m for i, m in enumerate(layers) if i not in dropped[key]]
+        setattr(owner, name, torch.nn.ModuleList(short))
+    try:
+        yield
+    finally:
+        for owner, name, layers in originals.values():
+            setattr(owner, name, layers)
+
+
+def _outer_lists(module: Any) -> Iterator[tuple[Any, str, Any]]:
+    """Yield the module lists that are not inside another one."""
+    for name, child in module.named_children():
+        if isinstance(child, torch.nn.ModuleList):
+            yield module, name, child
+        else:
+            yield from _outer_lists(child)
+
+
+def _trainable_before(model: Any, layers: Any) -> bool:
+    """Whether a parameter outside of the layers feeds them with a gradient.
+
+    The input embeddings do; a trainable head or final norm comes after the layers.
+    """
+    inside = {id(p) for p in layers.parameters()}
+    embeddings = model.get_input_embeddings()
+    return any(p.requires_grad and id(p) not in inside for p in embeddings.parameters())
+
+
+def _signature(layer: Any) -> tuple[Any, ...]:
+    parameters = tuple(
+        (name, tuple(p.shape), p.requires_grad) for name, p in layer.named_parameters()
+    )
+    settings = tuple(
+        (name, type(module).__qualname__, key, value)
+        for name, module in layer.named_modules()
+        for key, value in sorted(vars(module).items())
+        if isinstance(value, (bool, int, float, str)) and not _is_position(key)
+    )
+    return type(layer).__qualname__, parameters, settings
+
+
+def _is_position(key: str) -> bool:
+    return key in ("layer_idx", "layer_id", "layer_number", "block_idx", "layer_index")

@@ -1,0 +1,233 @@
+"""The cost of a model's passes, by walking it dry and solving for the coefficients.
+
+The model is built with fake tensors (shapes, no storage) and walked forward and
+backward at a few small shapes under an operation counter. A pass costs
+
+    cost(b, s, k) = c0 + b·(cs + c1·s + c2·s² + ch·k)
+
+for b rows of s positions of which k are scored by the head, so six walks give the five
+coefficients and the check that the form holds; a model whose cost has another form is
+refused. Attention is walked in its eager form: the full square, two products forward
+and four backward, without the recomputation inside fused kernels.
+
+Deep models repeat their layers. Of many layers with the same shapes, flags and
+position relative to the first trainable one, three are walked; the difference that the
+third makes is the cost of each further one.
+
+Source: design rule "cost = c0 + batch·(c1·q + c2·q·kv)"; the Guidelines' A.2.2
+("number of operations per full pass").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from torch.utils._python_dispatch import _disable_current_modes
+
+from flops_magic.core.profile import FlopsProfile, PassCost
+from flops_magic.errors import ShapeFitError, UnsupportedModelError
+from flops_magic.measure.blueprint import Blueprint, blueprint_of
+from flops_magic.measure.flop_formulas import OperationCounter
+
+Probe = tuple[int, int, int]  # batch_size, seq_len, logits (-1: every position)
+_PROBES: tuple[Probe, ...] = (
+    (1, 16, -1),
+    (1, 32, -1),
+    (1, 48, -1),
+    (2, 32, -1),
+    (1, 32, 1),
+    (3, 40, -1),
+)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """FLOPs of one forward and one backward pass, and what had no formula."""
+
+    forward: int
+    backward: int
+    unknown: tuple[str, ...] = ()
+
+
+def profile_model(
+    model_or_config: Any,
+    *,
+    method: str = "full",
+    lora_rank: int = 16,
+    lora_targets: str | Sequence[str] = "all-linear",
+    trainable: Sequence[str] | None = None,
+    gradient_checkpointing: bool = False,
+) -> FlopsProfile:
+    """Return the exact cost of a model's passes, without running it.
+
+    Args:
+        model_or_config: a live ``PreTrainedModel`` or ``PeftModel`` (its adapters and
+            trainable flags are taken as they are), a ``PretrainedConfig``, a folder
+            with a ``config.json``, or a Hub id in the local cache.
+        method: ``full``, ``lora``, ``qlora`` or ``spectrum``; for a live model that
+            already carries adapters, leave it.
+        lora_rank: r of the adapters that ``lora`` and ``qlora`` add.
+        lora_targets: module names that get adapters, or ``all-linear``.
+        trainable: with ``spectrum``, patterns (regular expressions) of the names of
+            the parameters that stay trainable.
+        gradient_checkpointing: whether activations are computed again in backward.
+
+    Returns:
+        A profile; its counts are FLOPs as ``int``.
+
+    Raises:
+        UnsupportedModelError: when the model cannot be built or walked dry.
+        ShapeFitError: when its cost has another form.
+        InputError: for an unknown method or pattern.
+        MissingPackageError: when torch, transformers or peft is needed and missing.
+    """
+    # the caller's own modes, a profiler say, are not to see these walks
+    with _disable_current_modes():
+        plan = blueprint_of(
+            model_or_config,
+            method=method,
+            lora_rank=lora_rank,
+            lora_targets=lora_targets,
+            trainable=trainable,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        return profile_blueprint(plan)
+
+
+def profile_blueprint(plan: Blueprint) -> FlopsProfile:
+    """Walk a blueprint and return its profile."""
+    costs, unknown = _costs(plan, checkpointing=False)
+    if plan.has_adapters:
+        with plan.adapters_disabled():
+            bare, more = _costs(plan, checkpointing=False, forward_only=True)
+        costs["forward_without_adapters"] = bare["forward"]
+        unknown |= more
+    if plan.checkpointing is not None:
+        again, _ = _costs(plan, checkpointing=True)
+        costs["recompute"] = _combine(
+            lambda whole, plain: whole - plain, again["backward"], costs["backward"]
+        )
+    return FlopsProfile(
+        model_class=plan.model_class,
+        method=plan.method,
+        parameters_total=plan.parameters_total,
+        parameters_active=plan.parameters_active,
+        parameters_trainable=plan.parameters_trainable,
+        costs=costs,
+        unknown_ops=tuple(sorted(unknown)),
+        notes=plan.notes,
+    )
+
+
+def _costs(
+    plan: Blueprint, *, checkpointing: bool, forward_only: bool = False
+) -> tuple[dict[str, PassCost], set[str]]:
+    """Return the coefficients at full depth, from walks at reduced depth."""
+    walks: list[Walk] = []
+
+    def fit() -> dict[str, PassCost]:
+        measured = {
+            probe: _walk(plan, probe, checkpointing, forward_only)
+            for probe in plan.feasible(_PROBES)
+        }
+        walks.extend(measured.values())
+        names = ("forward",) if forward_only else ("forward", "backward")
+        return {
+            name: solve({p: getattr(w, name) for p, w in measured.items()}, plan)
+            for name in names
+        }
+
+    if not plan.repeats:
+        return fit(), {name for walk in walks for name in walk.unknown}
+    with plan.layers_kept(3):
+        totals = base = fit()
+    for repeat in plan.repeats:
+        with plan.layers_kept(3, except_for=repeat, keep_there=2):
+            fewer = fit()
+        for name, cost in base.items():
+            each = _combine(lambda a, b: a - b, cost, fewer[name])
+            extra = repeat.count - 3
+            totals = totals | {
+                name: _combine(
+                    lambda total, one, n=extra: total + n * one, totals[name], each
+                )
+            }
+    return totals, {name for walk in walks for name in walk.unknown}
+
+
+def _walk(
+    plan: Blueprint, probe: Probe, checkpointing: bool, forward_only: bool
+) -> Walk:
+    """Walk the blueprint once; anything that torch raises names the model."""
+    counter = OperationCounter()
+    try:
+        with plan.mode, counter:
+            logits = plan.run(*probe, checkpointing=checkpointing)
+            forward = counter.flops
+            if not forward_only and logits.requires_grad:
+                logits.sum().backward()
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise UnsupportedModelError(
+            f"{plan.model_class} cannot be walked dry at shape {probe[:2]}: "
+            f"{type(error).__name__}: {reason[0][:200]}; profile it live with "
+            "`%%flops_track --model`, or report the model class"
+        ) from error
+    finally:
+        plan.clear_gradients()
+    return Walk(forward, counter.flops - forward, tuple(counter.unknown))
+
+
+def solve(costs: dict[Probe, int], plan: Blueprint) -> PassCost:
+    """Return the coefficients that explain every probe exactly.
+
+    With k = s and ct = c1 + ch, the second difference in s gives c2, the first ct and
+    c0 + cs; a second row separates cs from c0; a probe with one scored position
+    separates ch from c1.
+
+    Raises:
+        ShapeFitError: when no integers explain all probes.
+    """
+    by_shape = {(b, s): cost for (b, s, k), cost in costs.items() if k < 0}
+    (s1, s2, s3) = sorted(s for b, s in by_shape if b == 1)
+    f1, f2, f3 = (by_shape[1, s] for s in (s1, s2, s3))
+    # equally spaced lengths: f3 − 2·f2 + f1 = c2·(s3² − 2·s2² + s1²) = 2·step²·c2
+    pair, rest = divmod(f3 - 2 * f2 + f1, 2 * (s2 - s1) ** 2)
+    token, rest_token = divmod(f2 - f1 - pair * (s2 * s2 - s1 * s1), s2 - s1)
+    fixed = f1 - token * s1 - pair * s1 * s1
+    sequence = by_shape[2, s2] - f2 - token * s2 - pair * s2 * s2
+    scored = {k: cost for (b, s, k), cost in costs.items() if k > 0}
+    logit, rest_logit = 0, 0
+    for kept, cost in scored.items():
+        logit, rest_logit = divmod(f2 - cost, s2 - kept)
+    fitted = PassCost(fixed - sequence, sequence, token - logit, pair, logit)
+    misses = [
+        probe
+        for probe, cost in costs.items()
+        if fitted.flops(plan.probe_shape(*probe)) != cost
+    ]
+    if rest or rest_token or rest_logit or misses or min(_values(fitted)) < 0:
+        raise ShapeFitError(
+            f"the cost of {plan.model_class} is no polynomial c0 + b·(cs + c1·s + "
+            f"c2·s² + ch·k) of the batch's shape (fit {fitted}, misses {misses}); "
+            "profile it live with `%%flops_track --model`"
+        )
+    return fitted
+
+
+def _values(cost: PassCost) -> list[int]:
+    return [getattr(cost, f.name) for f in fields(cost)]
+
+
+def _combine(
+    join: Callable[[int, int], int], first: PassCost, second: PassCost
+) -> PassCost:
+    return replace(
+        first,
+        **{
+            f.name: join(getattr(first, f.name), getattr(second, f.name))
+            for f in fields(first)
+        },
+    )

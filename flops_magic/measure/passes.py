@@ -1,0 +1,180 @@
+"""Every forward pass of a watched model: its shape, and what it was for.
+
+A forward pre-hook reads shapes and flags only. Nothing is copied from the device and
+nothing waits for it: what needs values (packed lengths, the number of real tokens) is
+kept as a tensor and read when somebody asks for the total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from flops_magic.core.profile import PassShape
+from flops_magic.core.tally import Tally
+
+GapSink = Callable[[str, BaseException], None]
+
+
+class PassObserver:
+    """Watches one transformers model and feeds a tally.
+
+    Attributes:
+        tally: what ran.
+        role: ``trained`` or ``reference``.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        role: str,
+        purpose: Callable[[], str | None],
+        on_gap: GapSink,
+    ) -> None:
+        """Watch ``model`` until ``close``.
+
+        Args:
+            model: the innermost transformers model, whose ``forward`` does the work.
+            role: what the model is to the run.
+            purpose: returns what the run is doing now: ``train``, ``evaluation``,
+                ``rollout``; None outside of a Trainer.
+            on_gap: told what could not be observed.
+        """
+        self.tally = Tally()
+        self.role = role
+        self._purpose = purpose
+        self._on_gap = on_gap
+        self._adapter_layer: Any = None
+        self._adapters_sought = -1
+        self._real_tokens: torch.Tensor | None = None
+        self._unmasked_tokens = 0
+        self._packed: list[tuple[str, bool, torch.Tensor, int]] = []
+        self._handle = model.register_forward_pre_hook(
+            self._hook, with_kwargs=True, prepend=True
+        )
+
+    def close(self) -> None:
+        """Stop watching; the model is as it was before."""
+        self._handle.remove()
+
+    def settle(self) -> None:
+        """Read the tensors that were set aside; waits for the device."""
+        packed, self._packed = self._packed, []
+        for kind, adapters, bounds, positions in packed:
+            marks = bounds.tolist()
+            lengths = [b - a for a, b in zip(marks, marks[1:], strict=False) if b > a]
+            shape = PassShape.packed(lengths, positions=positions)
+            self.tally.add(kind, shape, label="packed", adapters=adapters)
+
+    def real_tokens(self) -> int:
+        """Return training tokens that are not padding; waits for the device."""
+        masked = 0 if self._real_tokens is None else int(self._real_tokens.item())
+        return self._unmasked_tokens + masked
+
+    @torch.compiler.disable
+    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
+        try:
+            self._observe(module, args, kwargs)
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self._on_gap("a forward pass could not be read", error)
+
+    def _observe(self, module: Any, args: Any, kwargs: Any) -> None:
+        tokens = _first_tensor(args, kwargs)
+        batch_size, query_len = int(tokens.shape[0]), int(tokens.shape[1])
+        adapters = self._adapters_on(module)
+        kind = self._kind(module, kwargs, adapters)
+        positions = batch_size * query_len
+        mask = kwargs.get("attention_mask")
+        if kind == "train":
+            self._count_real(mask, batch_size, query_len)
+        bounds = _packed_bounds(kwargs, mask, query_len)
+        if bounds is not None:
+            self._packed.append((kind, adapters, bounds, positions))
+            if bounds.device.type == "cpu":
+                self.settle()
+            return
+        cached = _cached_len(kwargs.get("past_key_values"))
+        keep = kwargs.get("logits_to_keep", 0)
+        scored = batch_size * min(keep, query_len) if isinstance(keep, int) else 0
+        shape = PassShape.dense(
+            batch_size, query_len, cached_len=cached, logits=scored or -1
+        )
+        label = f"{batch_size}x{query_len}" + (f"+{cached}" if cached else "")
+        self.tally.add(kind, shape, label=label, adapters=adapters)
+
+    def _kind(self, module: Any, kwargs: Any, adapters: bool) -> str:
+        """Return what a pass is for, in the words of ``core.tally.PASSES``."""
+        purpose = self._purpose()
+        if torch.is_grad_enabled() and purpose == "train" and self.role == "trained":
+            return "train"
+        if purpose in ("evaluation", "rollout"):
+            return purpose
+        if purpose is None:
+            return "other"
+        if self.role == "reference" or not adapters:
+            return "reference"
+        if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
+            return "rollout"
+        return "other" if module.training else "evaluation"
+
+    def _adapters_on(self, module: Any) -> bool:
+        """Whether the model's adapters, if any, are in use."""
+        if self._adapter_layer is None:
+            layers = sum(1 for _ in module.children())
+            if self._adapters_sought == layers and not hasattr(module, "peft_config"):
+                return True
+            self._adapters_sought = layers
+            self._adapter_layer = next(
+                (m for m in module.modules() if hasattr(m, "_disable_adapters")), None
+            )
+            if self._adapter_layer is None:
+                return True
+        return not self._adapter_layer._disable_adapters
+
+    def _count_real(self, mask: Any, batch_size: int, query_len: int) -> None:
+        if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
+            self._unmasked_tokens += batch_size * query_len
+        elif self._real_tokens is None:
+            self._real_tokens = mask.detach().ne(0).sum()
+        else:
+            self._real_tokens += mask.detach().ne(0).sum().to(self._real_tokens.device)
+
+
+def _first_tensor(args: Any, kwargs: Any) -> torch.Tensor:
+    """Return what the model reads: ids (B, S) or embeddings (B, S, h)."""
+    for name in ("input_ids", "inputs_embeds", "decoder_input_ids", "input_features"):
+        if isinstance(found := kwargs.get(name), torch.Tensor):
+            return found
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.Tensor) and value.dim() >= 2:
+            return value
+    raise TypeError(f"no input of 2 dimensions among {sorted(kwargs)}")
+
+
+def _packed_bounds(kwargs: Any, mask: Any, query_len: int) -> torch.Tensor | None:
+    """Return where packed sequences begin and end in the flat row; None if unpacked."""
+    bounds = kwargs.get("cu_seq_lens_q")
+    if isinstance(bounds, torch.Tensor):
+        return bounds.detach()
+    places = kwargs.get("position_ids")
+    if mask is not None or not isinstance(places, torch.Tensor) or places.dim() != 2:
+        return None
+    starts = (places.detach().reshape(-1) == 0).nonzero().reshape(-1)
+    if places.device.type == "cpu" and len(starts) == places.shape[0]:
+        return None
+    end = torch.tensor([places.numel()], device=starts.device, dtype=starts.dtype)
+    return torch.cat([starts, end])
+
+
+def _cached_len(cache: Any) -> int:
+    if cache is None:
+        return 0
+    if isinstance(cache, (tuple, list)):
+        return int(cache[0][0].shape[-2]) if cache and cache[0] else 0
+    length = cache.get_seq_length()
+    if not isinstance(length, int):
+        raise TypeError("the cache's length is on the device; rollout attention is low")
+    return length
