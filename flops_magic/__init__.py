@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flops_magic.callback import FlopsMeterCallback
     from flops_magic.core.rules import decide
+    from flops_magic.estimator import estimate
     from flops_magic.evidence.notebook import embed, extract, load_record
     from flops_magic.evidence.verify import verify
     from flops_magic.measure.opcount import profile_model
-    from flops_magic.tracker import attach_to_trainers, estimate
+    from flops_magic.tracker import attach_to_trainers
 
 __version__ = "0.1.0"
 
@@ -23,7 +24,7 @@ _HOMES = {
     "attach_to_trainers": "flops_magic.tracker",
     "decide": "flops_magic.core.rules",
     "embed": "flops_magic.evidence.notebook",
-    "estimate": "flops_magic.tracker",
+    "estimate": "flops_magic.estimator",
     "extract": "flops_magic.evidence.notebook",
     "load_record": "flops_magic.evidence.notebook",
     "profile_model": "flops_magic.measure.opcount",
@@ -47,7 +48,17 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its home on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'flops_magic' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        home = import_module(_HOMES[name])
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "accelerate", "peft"):
+            raise
+        from flops_magic.errors import MissingPackageError
+
+        raise MissingPackageError(
+            f"{name} needs {error.name}; run pip install 'flops-magic[train]'"
+        ) from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -109,7 +109,7 @@ class Blueprint:
     def feasible(
         self, probes: Sequence[tuple[int, int, int]]
     ) -> list[tuple[int, int, int]]:
-        """Return the probes that fit the model: short positions, no switch for logits."""
+        """Return the probes that the model's positions and switches allow."""
         longest = getattr(
             _text_config(self.base.config), "max_position_embeddings", None
         )
@@ -410,7 +410,7 @@ def _idle_expert_parameters(base: Any) -> int:
     if experts is None:
         return 0
     total, used = experts
-    stacked = sum(
+    stacked: int = sum(
         p.numel()
         for name, p in base.named_parameters()
         if re.search(r"\.experts\.", name) and "shared_expert" not in name

@@ -63,9 +63,8 @@ def model_revision(model: Any) -> str | None:
 def config_sha256(model: Any) -> str | None:
     """Return the sha256 of the configuration's JSON; None without one."""
     config = getattr(model, "config", None)
-    if not hasattr(config, "to_json_string"):
-        return None
-    return hashlib.sha256(config.to_json_string().encode()).hexdigest()
+    to_json = getattr(config, "to_json_string", None)
+    return hashlib.sha256(to_json().encode()).hexdigest() if to_json else None
 
 
 def sagemaker_job() -> dict[str, str]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import add, sub
 from typing import Any
 
 from torch.utils._python_dispatch import _disable_current_modes
@@ -106,9 +107,7 @@ def profile_blueprint(plan: Blueprint) -> FlopsProfile:
         unknown |= more
     if plan.checkpointing is not None:
         again, _ = _costs(plan, checkpointing=True)
-        costs["recompute"] = _combine(
-            lambda whole, plain: whole - plain, again["backward"], costs["backward"]
-        )
+        costs["recompute"] = _combine(sub, again["backward"], costs["backward"])
     return FlopsProfile(
         model_class=plan.model_class,
         method=plan.method,
@@ -142,18 +141,16 @@ def _costs(
     if not plan.repeats:
         return fit(), {name for walk in walks for name in walk.unknown}
     with plan.layers_kept(3):
-        totals = base = fit()
+        base = fit()
+    totals = dict(base)
     for repeat in plan.repeats:
         with plan.layers_kept(3, except_for=repeat, keep_there=2):
             fewer = fit()
         for name, cost in base.items():
-            each = _combine(lambda a, b: a - b, cost, fewer[name])
+            each = _combine(sub, cost, fewer[name])
             extra = repeat.count - 3
-            totals = totals | {
-                name: _combine(
-                    lambda total, one, n=extra: total + n * one, totals[name], each
-                )
-            }
+            for _ in range(extra):
+                totals[name] = _combine(add, totals[name], each)
     return totals, {name for walk in walks for name in walk.unknown}
 
 

@@ -8,6 +8,7 @@ kept as a tensor and read when somebody asks for the total.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ class PassObserver:
             model: the innermost transformers model, whose ``forward`` does the work.
             role: what the model is to the run.
             purpose: returns what the run is doing now: ``train``, ``evaluation``,
-                ``rollout``; None outside of a Trainer.
+                ``rollout``, ``setup``; None outside of a Trainer.
             on_gap: told what could not be observed.
         """
         self.tally = Tally()
@@ -65,7 +66,7 @@ class PassObserver:
         packed, self._packed = self._packed, []
         for kind, adapters, bounds, positions in packed:
             marks = bounds.tolist()
-            lengths = [b - a for a, b in zip(marks, marks[1:], strict=False) if b > a]
+            lengths = [b - a for a, b in pairwise(marks) if b > a]
             shape = PassShape.packed(lengths, positions=positions)
             self.tally.add(kind, shape, label="packed", adapters=adapters)
 
@@ -114,6 +115,8 @@ class PassObserver:
             return purpose
         if purpose is None:
             return "other"
+        if purpose == "setup":
+            return "reference"
         if self.role == "reference" or not adapters:
             return "reference"
         if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:

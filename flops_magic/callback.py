@@ -1,0 +1,88 @@
+"""``FlopsMeterCallback``: the meter in a script, without a notebook or a block."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from flops_magic.show.text import TextDisplay
+from flops_magic.tracker import TrackedRun, attach_to_trainers
+
+
+class FlopsMeterCallback(TrainerCallback):
+    """Measures one Trainer and writes ``flops_meter.json`` when training ends.
+
+    ::
+
+        trainer = Trainer(..., callbacks=[FlopsMeterCallback("Qwen/Qwen3-8B")])
+        trainer.train()
+
+    A run that dies leaves its journal under ``.flops_magic/``; one that raises leaves
+    its record when the process ends. ``.run.record`` holds the last record.
+
+    Args:
+        base_model: id of the original model; the trained model's own name otherwise.
+        original_flops: its training compute in FLOP, if you know better.
+        systemic_risk: whether it was classified as a model with systemic risk.
+        original_is_gpai: whether it is a GPAI model; None to go by 10^23 FLOP.
+        output_dir: where ``flops_meter.json`` goes; the Trainer's own by default.
+        quiet: True to print nothing.
+
+    Raises:
+        UnknownModelError: when ``base_model`` is not in the registry.
+    """
+
+    def __init__(
+        self,
+        base_model: str | None = None,
+        *,
+        original_flops: int | str | None = None,
+        systemic_risk: bool | None = None,
+        original_is_gpai: bool | None = None,
+        output_dir: str | Path | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self._question = {
+            "base_model": base_model,
+            "original_flops": original_flops,
+            "systemic_risk": systemic_risk,
+            "original_is_gpai": original_is_gpai,
+        }
+        self._output_dir = output_dir
+        self._quiet = quiet
+        self.run: TrackedRun | None = None
+        self._new_run(output_dir)
+
+    def _new_run(self, folder: str | Path | None) -> TrackedRun:
+        self.run = attach_to_trainers(folder=folder, **self._question)  # type: ignore[arg-type]
+        return self.run
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Begin a run; each ``train()`` is one."""
+        run = self._new_run(self._output_dir or args.output_dir)
+        if not self._quiet and args.process_index == 0:
+            run.display = TextDisplay(sys.stderr)
+        run.start()
+        run.meter.watch_model(model, role="trained")
+        run.meter.enter_training(args, state, model, kwargs)
+        atexit.register(run.finish, "failed")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count an optimizer step."""
+        if self.run is not None and self.run.record is None:
+            self.run.meter.step_ended()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Seal the run."""
+        run = self.run
+        if run is None or run.record is not None:
+            return
+        stopped = state.max_steps and state.global_step < state.max_steps
+        run.finish("interrupted" if stopped else "completed")
+        atexit.unregister(run.finish)

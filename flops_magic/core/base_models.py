@@ -1,0 +1,249 @@
+"""Training compute of known base models: who is meant, what it cost, who says so."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+from flops_magic.core.datafile import read_text
+from flops_magic.core.units import parse_decimal
+from flops_magic.errors import UnknownModelError
+
+# What a mirror or a quantisation adds to a name, at its end. Sizes, versions and
+# "base" are no such things: they name another model.
+_SUFFIXES = re.compile(
+    r"[-_.](?:(?:unsloth-)?bnb-[48]bit|[48]bit|int[48]|gguf|gptq|awq|exl2|mlx|fp8|bf16"
+    r"|fp16|w[48]a(?:8|16)|quantized|dynamic|nvfp4|mxfp4|hf)$",
+    re.IGNORECASE,
+)
+_TUNED = re.compile(r"[-_](?:instruct|it|chat|chat-hf|base|pt)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A row of the registry.
+
+    Attributes:
+        model_id: Hub id.
+        aliases: other ids of the same weights, or of its provider's later stages.
+        family: such as ``Llama 3.1``.
+        developer: who trained it.
+        params_total: parameters; None if unknown.
+        params_active: parameters that one token uses; None if unknown.
+        tokens: tokens processed in training; None if unknown.
+        flops: training compute in FLOP; None if unknown.
+        published: whether the developer states the figure.
+        method: how the figure was made, such as ``6ND``.
+        confidence: ``high``, ``medium`` or ``low``.
+        systemic_risk: True, False, or None if unknown; the presumption by compute.
+        derived_from: id of another provider's model that it was made from.
+        notes: caveats.
+        sources: where it was read.
+        as_of: when.
+    """
+
+    model_id: str
+    aliases: tuple[str, ...]
+    family: str
+    developer: str
+    params_total: int | None
+    params_active: int | None
+    tokens: int | None
+    flops: int | None
+    published: bool
+    method: str
+    confidence: str
+    systemic_risk: bool | None
+    derived_from: str
+    notes: str
+    sources: tuple[str, ...]
+    as_of: str
+
+    @property
+    def source_text(self) -> str:
+        """What the figure rests on, in a few words."""
+        how = "published by the developer" if self.published else f"by {self.method}"
+        sure = f"{self.confidence} confidence"
+        return f"registry {self.as_of}: {self.model_id}, {how}, {sure}"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A model found, under which id, and by which rule."""
+
+    model: BaseModel
+    matched_id: str
+    rule: str
+
+
+@cache
+def registry() -> tuple[BaseModel, ...]:
+    """Return every row."""
+    rows = csv.DictReader(io.StringIO(read_text("base_models.csv")))
+    return tuple(_row(row) for row in rows)
+
+
+def lookup(name: str) -> Match:
+    """Return the base model that a name means.
+
+    Exact ids and aliases come first, then their spelling in other case, then the bare
+    name without its owner, then names with what mirrors and quantisations append
+    taken off, then a tuned variant of the same provider's model. A folder is looked
+    up by what its ``config.json`` or ``adapter_config.json`` names.
+
+    Raises:
+        UnknownModelError: with near names.
+    """
+    asked = name.strip()
+    folder = Path(asked).expanduser()
+    if asked and folder.is_dir():
+        return _lookup_folder(folder)
+    for candidate, rule in _candidates(asked):
+        for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
+            if found := table.get(candidate.lower()):
+                model, matched = found
+                exact = rule == "as given" and not how and matched == asked
+                steps = [s for s in (rule if rule != "as given" else "", how) if s]
+                return Match(
+                    model,
+                    matched,
+                    "exact" if exact else ", ".join(steps) or "other case",
+                )
+    raise UnknownModelError(
+        f"no base model {name!r} in the registry{_near(asked)}; pass --original-flops "
+        "with its training compute, or search with 'flops-magic models --search'"
+    )
+
+
+def search(text: str) -> list[BaseModel]:
+    """Return the rows whose id, alias, family or developer holds every word."""
+    words = text.lower().split()
+    return [
+        model
+        for model in registry()
+        if all(
+            word
+            in " ".join(
+                (model.model_id, *model.aliases, model.family, model.developer)
+            ).lower()
+            for word in words
+        )
+    ]
+
+
+def _candidates(name: str) -> Iterator[tuple[str, str]]:
+    """Yield spellings of a name to look for, with the rule that made each."""
+    yield name, "as given"
+    bare = name
+    while (shorter := _SUFFIXES.sub("", bare)) != bare:
+        bare = shorter
+        yield bare, "mirror or quantisation suffix taken off"
+    if (untuned := _TUNED.sub("", bare)) != bare:
+        yield untuned, "tuned variant of the same model"
+    for suffix in ("-Base", "-base", "-hf", "-pt"):
+        yield untuned + suffix, "tuned variant of the same model"
+
+
+@cache
+def _by_id() -> dict[str, tuple[BaseModel, str]]:
+    table: dict[str, tuple[BaseModel, str]] = {}
+    for model in registry():
+        for name in (model.model_id, *model.aliases):
+            table.setdefault(name.lower(), (model, name))
+    return table
+
+
+@cache
+def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
+    """Return models by name without owner, where that names one model only."""
+    owners: dict[str, set[str]] = {}
+    table: dict[str, tuple[BaseModel, str]] = {}
+    for model in registry():
+        for name in (model.model_id, *model.aliases):
+            bare = name.rsplit("/", 1)[-1].lower()
+            owners.setdefault(bare, set()).add(model.model_id)
+            table.setdefault(bare, (model, name))
+    unique = {bare: table[bare] for bare, ids in owners.items() if len(ids) == 1}
+    return unique | {
+        f"{owner}/{bare}": found
+        for bare, found in unique.items()
+        for owner in ("unsloth", "mlx-community", "bartowski", "thebloke")
+    }
+
+
+def _near(name: str) -> str:
+    names = {found[1].lower(): found[1] for found in _by_id().values()}
+    bare = {n.rsplit("/", 1)[-1]: original for n, original in names.items()}
+    close = difflib.get_close_matches(name.lower(), names, 4, 0.6)
+    ids = [names[n] for n in close]
+    ids += [
+        bare[n]
+        for n in difflib.get_close_matches(
+            name.lower().rsplit("/", 1)[-1], bare, 4, 0.6
+        )
+    ]
+    unique = list(dict.fromkeys(ids))[:4]
+    return f"; near: {', '.join(map(repr, unique))}" if unique else ""
+
+
+def _lookup_folder(folder: Path) -> Match:
+    for file, key in (
+        ("adapter_config.json", "base_model_name_or_path"),
+        ("config.json", "_name_or_path"),
+    ):
+        path = folder / file
+        if not path.is_file():
+            continue
+        try:
+            named = json.loads(path.read_text(encoding="utf-8")).get(key)
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(named, str) and named and not Path(named).is_dir():
+            match = lookup(named)
+            return Match(match.model, match.matched_id, f"{key} in {file}")
+    raise UnknownModelError(
+        f"the folder {str(folder)!r} does not name its base model; pass --base-model ID"
+    )
+
+
+def _row(row: dict[str, str]) -> BaseModel:
+    risk = {"yes": True, "no": False}
+    published = _flops(row["flop_published"])
+    return BaseModel(
+        model_id=row["model_id"],
+        aliases=tuple(a for a in row["aliases"].split(";") if a),
+        family=row["family"],
+        developer=row["developer"],
+        params_total=_maybe_int(row["params_total"]),
+        params_active=_maybe_int(row["params_active"]),
+        tokens=_maybe_int(row["tokens"]),
+        flops=published or _flops(row["flop_estimated"]),
+        published=published is not None,
+        method=row["method"],
+        confidence=row["confidence"],
+        systemic_risk=risk.get(row["systemic_risk"]),
+        derived_from=row["derived_from"],
+        notes=row["notes"],
+        sources=tuple(s for s in (row["source_1"], row["source_2"]) if s),
+        as_of=row["as_of"],
+    )
+
+
+def _maybe_int(text: str) -> int | None:
+    return int(parse_decimal(text)) if text else None
+
+
+def _flops(text: str) -> int | None:
+    """Return FLOPs exactly as their decimal text says."""
+    if not text:
+        return None
+    value: Fraction = parse_decimal(text)
+    return int(value)

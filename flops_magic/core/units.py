@@ -1,0 +1,178 @@
+"""Counts as people type and read them, without losing a digit.
+
+Text is parsed through ``Decimal``: the float literal 1e25 is
+10000000000000000905969664, which is greater than 10**25.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from fractions import Fraction
+
+from flops_magic.errors import QuantityError
+
+_SUFFIXES = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12, "p": 15, "e": 18}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)\s*([kmbgtp]?)", re.IGNORECASE)
+_POWER = re.compile(r"(\d+)\s*(?:\*\*|\^)\s*(\d{1,3})")
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_EXACT = Context(prec=400)
+_EXACT_FLOATS_END = 2**53
+
+
+def parse_count(value: object, *, minimum: int = 0) -> int:
+    """Return a count exactly: an int, or text such as 25M, 1.5B, 3.3e24, 10**25.
+
+    Args:
+        value: K, M, B or G, T and P stand for 10^3, 10^6, 10^9, 10^12 and 10^15.
+        minimum: the smallest count that makes sense.
+
+    Raises:
+        QuantityError: for what is no whole number of at least ``minimum``.
+    """
+    number = _exact(value)
+    if number is None:
+        raise QuantityError(
+            f"{value!r} is no count; write digits, or 25M, 1.5B, 3.3e24, 10**25"
+        )
+    if number.denominator != 1:
+        raise QuantityError(f"{value!r} is no whole number; write one such as 1.5M")
+    if number < Fraction(minimum):
+        raise QuantityError(f"{value!r} is too small; the least is {minimum}")
+    return int(number)
+
+
+def _exact(value: object) -> Fraction | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return Fraction(value)
+    if isinstance(value, float):
+        # a larger float may not be the number that was typed
+        exact = value.is_integer() and abs(value) < _EXACT_FLOATS_END
+        return Fraction(value) if exact else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip().replace("_", "")
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
+        text = text.replace(",", "")
+    if match := _POWER.fullmatch(text):
+        return Fraction(int(match[1]) ** int(match[2]))
+    if not (match := _NUMBER.fullmatch(text)):
+        return None
+    power: int = 10 ** _SUFFIXES[match[2].lower()]
+    return parse_decimal(match[1]) * power
+
+
+def parse_decimal(text: str) -> Fraction:
+    """Return decimal text such as 9.894e14 as an exact fraction.
+
+    Raises:
+        QuantityError: for what is no decimal number.
+    """
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise QuantityError(f"{text!r} is no decimal number") from error
+    if not number.is_finite():
+        raise QuantityError(f"{text!r} is no finite number")
+    return Fraction(number)
+
+
+def grouped(count: int) -> str:
+    """Return every digit, in groups: 12,345,678."""
+    return f"{count:,}"
+
+
+def _scientific(value: int | Fraction, digits: int) -> tuple[str, int]:
+    """Return mantissa text with ``digits`` significant figures, and the exponent."""
+    exact = Fraction(value)
+    number = _EXACT.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+    rounded = Context(prec=digits, rounding=ROUND_HALF_UP).plus(number)
+    exponent = rounded.adjusted()
+    mantissa = rounded.scaleb(-exponent)
+    return f"{mantissa:.{digits - 1}f}", exponent
+
+
+def short(value: int | Fraction) -> str:
+    """Return a readable number with three significant figures: 3.30 × 10²⁴."""
+    if value == 0:
+        return "0"
+    if abs(value) < 10_000 and Fraction(value).denominator == 1:
+        return str(int(value))
+    mantissa, exponent = _scientific(value, 3)
+    if 0 <= exponent < 4:
+        return f"{float(value):.1f}"
+    return f"{mantissa} × 10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def flop_text(flops: int | Fraction) -> str:
+    """Return FLOPs for people: 3.30 × 10²⁴ FLOP."""
+    return f"{short(flops)} FLOP"
+
+
+def two_significant_figures(flops: int | Fraction) -> str:
+    """Return FLOPs as a notification reports them: 2.3x10^25.
+
+    Source: Guidelines, point 31; Model Documentation Form, computational resources.
+    """
+    if flops == 0:
+        return "0"
+    mantissa, exponent = _scientific(flops, 2)
+    return f"{mantissa}x10^{exponent}"
+
+
+def order_of_magnitude(flops: int | Fraction) -> str:
+    """Return the power of ten below: 2.4e25 and 8e25 are both 10^25.
+
+    Source: Model Documentation Form, form for national authorities. Which way it
+    rounds is not said; the exponent of the scientific notation is the plain reading.
+    """
+    if flops <= 0:
+        return "0"
+    exponent = len(str(int(flops))) - 1
+    return f"10^{exponent}"
+
+
+def percent_text(ratio: Fraction) -> str:
+    """Return a share for people, with three significant figures.
+
+    A share other than 0 never reads 0, and one on either side of the whole never
+    reads 100: digits are added until it does not.
+    """
+    if ratio == 0:
+        return "0 %"
+    percent = ratio * 100
+    if percent == 100:
+        return "100 %"
+    if percent < Fraction(1, 1000):
+        return f"{short(percent)} %"
+    for digits in range(3, 60):
+        number = _EXACT.divide(Decimal(percent.numerator), Decimal(percent.denominator))
+        text = f"{Context(prec=digits, rounding=ROUND_HALF_UP).plus(number):f}"
+        if Fraction(text) != 100:
+            return f"{text} %"
+    return f"{'below' if percent < 100 else 'above'} 100 %"
+
+
+def count_text(count: int) -> str:
+    """Return a count of tokens or parameters for people: 25.0M, 1.50B, 512."""
+    for letter, power in (("T", 12), ("B", 9), ("M", 6), ("K", 3)):
+        if count >= 10**power:
+            mantissa = Fraction(count, 10**power)
+            digits = 2 if mantissa < 10 else 1 if mantissa < 100 else 0
+            return f"{float(mantissa):.{digits}f}{letter}"
+    return str(count)
+
+
+def seconds_text(elapsed_s: float) -> str:
+    """Return a duration for people: 4.2 s, 3:07, 1:02:03, 2 d 3:04:05."""
+    if elapsed_s < 60:
+        return f"{elapsed_s:.1f} s"
+    minutes, seconds = divmod(round(elapsed_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if not days and not hours:
+        return f"{minutes}:{seconds:02d}"
+    clock = f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{days} d {clock}" if days else clock

@@ -1,0 +1,316 @@
+"""What fine-tuning will cost, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from flops_magic.core.accelerators import find_accelerator
+from flops_magic.core.base_models import lookup
+from flops_magic.core.formulas import lora_pd, six_pd
+from flops_magic.core.judge import Original
+from flops_magic.core.profile import FlopsProfile, PassShape
+from flops_magic.core.tally import FlopTotals, HistogramRow, row_flops
+from flops_magic.core.units import parse_count
+from flops_magic.errors import FlopsMagicError, InputError, UnknownModelError
+
+if TYPE_CHECKING:
+    from flops_magic.core.rules import Decision
+
+METHODS = ("full", "lora", "qlora", "spectrum")
+
+
+@dataclass(frozen=True)
+class MethodEstimate:
+    """What one method will cost.
+
+    Attributes:
+        method: one of ``METHODS``.
+        flops: FLOPs by category.
+        parameters_total: logical parameters, adapters included.
+        parameters_trainable: those that train.
+        basis: ``operation count`` of the model's configuration, or the formula used.
+        decision: the verdict if training runs so; None without a known original.
+        undecided: why there is no decision.
+        hours: accelerator hours at the stated utilisation; None if not asked.
+        energy_kwh: at the accelerator's full board power; None if not asked.
+    """
+
+    method: str
+    flops: FlopTotals
+    parameters_total: int
+    parameters_trainable: int
+    basis: str
+    decision: Decision | None
+    undecided: str
+    hours: float | None = None
+    energy_kwh: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What fine-tuning will cost, by method; shows itself as a table.
+
+    Attributes:
+        model: what was asked for.
+        tokens: positions to be processed, epochs included.
+        seq_len: positions a sequence.
+        rows: one for each method.
+        skipped: methods that cannot be estimated, and why.
+    """
+
+    model: str
+    tokens: int
+    seq_len: int
+    rows: tuple[MethodEstimate, ...]
+    skipped: tuple[str, ...] = ()
+
+    def __getitem__(self, method: str) -> MethodEstimate:
+        """Return the estimate of one method.
+
+        Raises:
+            InputError: when that method was not estimated.
+        """
+        for row in self.rows:
+            if row.method == method:
+                return row
+        raise InputError(
+            f"no estimate for {method!r}; there are {[row.method for row in self.rows]}"
+        )
+
+    def __str__(self) -> str:
+        from flops_magic.show.estimate import estimate_text
+
+        return estimate_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the table that notebooks show."""
+        from flops_magic.show.estimate import estimate_html
+
+        return estimate_html(self)
+
+
+def estimate(
+    model: Any,
+    *,
+    tokens: int | str,
+    seq_len: int | str,
+    epochs: int | str = 1,
+    batch_size: int = 1,
+    methods: Sequence[str] = ("full", "lora", "qlora"),
+    lora_rank: int = 16,
+    lora_targets: str | Sequence[str] = "all-linear",
+    trainable: Sequence[str] | None = None,
+    gradient_checkpointing: bool = False,
+    base_model: str | None = None,
+    original_flops: int | str | None = None,
+    systemic_risk: bool | None = None,
+    original_is_gpai: bool | None = None,
+    accelerator: str | None = None,
+    mfu: float | None = None,
+) -> Estimate:
+    """Return what fine-tuning a model will cost, method by method.
+
+    Args:
+        model: a model, its config, a folder, a Hub id in the local cache; or an id
+            in the registry, for which the formulas 6·P·D and (4·P + 2·T)·D are used.
+        tokens: D of one epoch, padding included: ``25M``, ``3e9`` or an int.
+        seq_len: positions a sequence; attention grows with it.
+        epochs: how often the tokens are seen.
+        batch_size: sequences a forward call; matters for costs by call only.
+        methods: which of ``full``, ``lora``, ``qlora``, ``spectrum``.
+        lora_rank: r of the adapters.
+        lora_targets: names of the adapted modules, or ``all-linear``.
+        trainable: for ``spectrum``, patterns of the parameters that train.
+        gradient_checkpointing: whether activations are recomputed (shown apart).
+        base_model: id of the original model, if ``model`` does not say.
+        original_flops: its training compute, if you know better than the registry.
+        systemic_risk: whether it was classified as one with systemic risk.
+        original_is_gpai: whether it is a GPAI model.
+        accelerator: name of a device in the table, for hours and energy.
+        mfu: utilisation to expect, 0 to 1; asked for with ``accelerator``.
+
+    Raises:
+        InputError: for what cannot be read, naming what would do.
+        CountingError: when no method can be counted.
+    """
+    total = parse_count(tokens, minimum=1) * parse_count(epochs, minimum=1)
+    length = min(parse_count(seq_len, minimum=1), total)
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown or not methods:
+        raise InputError(f"no method {unknown}; there are {', '.join(METHODS)}")
+    device = _device(accelerator, mfu)
+    name = model if isinstance(model, str) else _own_name(model)
+    original = Original.of(
+        base_model=base_model,
+        original_flops=original_flops,
+        systemic_risk=systemic_risk,
+        original_is_gpai=original_is_gpai,
+    )
+    rows, skipped, last = [], [], None
+    for method in methods:
+        if method == "spectrum" and not trainable:
+            skipped.append("spectrum: pass trainable=[…], the parameters that train")
+            continue
+        try:
+            profile, basis = _profile(
+                model,
+                method,
+                lora_rank,
+                lora_targets,
+                trainable,
+                gradient_checkpointing,
+            )
+        except FlopsMagicError as error:
+            last = error
+            skipped.append(f"{method}: {error}")
+            continue
+        flops = _flops(profile, total, length, batch_size)
+        rows.append(_row(method, flops, profile, basis, original, name, device))
+    if not rows:
+        raise last or InputError("; ".join(skipped))
+    return Estimate(name, total, length, tuple(rows), tuple(skipped))
+
+
+def _flops(
+    profile: FlopsProfile, total: int, length: int, batch_size: int
+) -> FlopTotals:
+    """Return the FLOPs of ``total`` tokens in sequences of ``length``."""
+    whole, rest = divmod(total, length)
+    calls = -(-(whole + bool(rest)) // batch_size)
+    shape = PassShape(
+        calls=calls,
+        sequences=whole + bool(rest),
+        tokens=total,
+        pairs=whole * length * length + rest * rest,
+        causal_pairs=(whole * length * (length + 1) + rest * (rest + 1)) // 2,
+        logits=total,
+    )
+    return row_flops(HistogramRow("train", True, "planned", shape), profile)
+
+
+def _profile(
+    model: Any,
+    method: str,
+    lora_rank: int,
+    lora_targets: str | Sequence[str],
+    trainable: Sequence[str] | None,
+    gradient_checkpointing: bool,
+) -> tuple[FlopsProfile, str]:
+    """Return a profile and what it rests on."""
+    try:
+        from flops_magic.measure.opcount import profile_model
+
+        profile = profile_model(
+            model,
+            method=method,
+            lora_rank=lora_rank,
+            lora_targets=lora_targets,
+            trainable=trainable,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+    except (InputError, ModuleNotFoundError) as error:
+        if not isinstance(model, str):
+            raise
+        try:
+            return _formula_profile(model, method), _FORMULAS[method]
+        except UnknownModelError as miss:
+            raise miss from error
+    return profile, "operation count"
+
+
+_FORMULAS = {
+    "full": "formula 6·P·D: no configuration here, attention left out",
+    "lora": "formula 4·P·D: no configuration here, attention and adapters left out",
+    "qlora": "formula 4·P·D: no configuration here, attention and adapters left out",
+}
+
+
+def _formula_profile(model: str, method: str) -> FlopsProfile:
+    """Return 2·P a token forward, and 4·P or 2·P backward, from the registry's P."""
+    from flops_magic.core.profile import PassCost
+
+    row = lookup(model).model
+    if method not in _FORMULAS or row.params_active is None or row.params_total is None:
+        raise InputError(
+            f"{method} of {model!r} needs its configuration, and it is not on this "
+            "machine; pass a folder with a config.json, or download the model first"
+        )
+    active = row.params_active
+    forward = 2 * active
+    whole = six_pd(active, 1) if method == "full" else lora_pd(active, 0, 1)
+    return FlopsProfile(
+        model_class=row.model_id,
+        method=method,
+        parameters_total=row.params_total,
+        parameters_active=active,
+        parameters_trainable=row.params_total if method == "full" else 0,
+        costs={
+            "forward": PassCost(per_token=forward),
+            "backward": PassCost(per_token=whole - forward),
+        },
+    )
+
+
+def _row(
+    method: str,
+    flops: FlopTotals,
+    profile: FlopsProfile,
+    basis: str,
+    original: Original,
+    name: str,
+    device: tuple[int, float, int | None] | None,
+) -> MethodEstimate:
+    decision, undecided = None, ""
+    try:
+        decision = original.judge(flops, name)
+    except FlopsMagicError as error:
+        undecided = str(error)
+    hours = energy = None
+    if device is not None:
+        peak, utilisation, watts = device
+        # exact until the last division: counts beyond 2^53 are no floats
+        hours = float(Fraction(flops.executed, peak) / Fraction(utilisation) / 3600)
+        energy = hours * watts / 1000 if watts else None
+    return MethodEstimate(
+        method,
+        flops,
+        profile.parameters_total,
+        profile.parameters_trainable,
+        basis,
+        decision,
+        undecided,
+        hours,
+        energy,
+    )
+
+
+def _device(
+    accelerator: str | None, mfu: float | None
+) -> tuple[int, float, int | None] | None:
+    """Return peak FLOP/s, utilisation and board power; None if not asked for."""
+    if accelerator is None:
+        if mfu is not None:
+            raise InputError(
+                "mfu goes with an accelerator; pass --accelerator NAME too"
+            )
+        return None
+    found = find_accelerator(accelerator)
+    if mfu is None or not 0 < mfu <= 1:
+        raise InputError(
+            f"hours on {found.name} need the utilisation to expect, got {mfu!r}; pass "
+            "--mfu 0.4 for 40 per cent"
+        )
+    peak = found.peak_flops_per_s("bf16") or found.peak_flops_per_s("fp16")
+    if peak is None:
+        raise InputError(f"{found.name} has no bf16 or fp16 figure in the table")
+    return peak, mfu, found.tdp_w
+
+
+def _own_name(model: Any) -> str:
+    config = getattr(model, "config", model)
+    return getattr(config, "_name_or_path", "") or type(model).__name__

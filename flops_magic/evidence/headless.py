@@ -1,0 +1,74 @@
+"""A notebook executed without a browser, its records lifted into its metadata."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flops_magic.errors import EvidenceError, InputError, MissingPackageError
+from flops_magic.evidence.notebook import is_notebook, lift, read_tree, write_notebook
+
+HEADLESS = "FLOPS_MAGIC_HEADLESS"
+
+
+def run_notebook(
+    path: str | Path,
+    output: str | Path | None = None,
+    *,
+    timeout_s: int | None = None,
+    kernel_name: str | None = None,
+) -> Path:
+    """Execute a notebook and return where it was written, records embedded.
+
+    A cell that fails, and Ctrl-C, still leave the notebook with what ran until then;
+    the error is raised after it was written.
+
+    Args:
+        path: the notebook.
+        output: where to write it; in place by default.
+        timeout_s: seconds that a cell may take; None for no limit.
+        kernel_name: the kernel; the notebook's own by default.
+
+    Raises:
+        UnreadableFileError: when the notebook cannot be read.
+        EvidenceError: when it cannot be written.
+        MissingPackageError: without nbclient.
+    """
+    source, target = Path(path), Path(output) if output is not None else Path(path)
+    if not is_notebook(read_tree(source)):
+        raise InputError(f"{str(source)!r} is no notebook: it has no cells")
+    if not target.parent.is_dir():
+        raise EvidenceError(
+            f"no folder {str(target.parent)!r} to write the notebook to"
+        )
+    try:
+        import nbformat
+        from nbclient import NotebookClient
+    except ImportError as error:
+        raise MissingPackageError(
+            "running a notebook needs nbclient; run pip install nbclient"
+        ) from error
+    notebook = nbformat.read(source, as_version=4)
+    more: dict[str, Any] = {"kernel_name": kernel_name} if kernel_name else {}
+    client = NotebookClient(
+        notebook,
+        timeout=timeout_s,
+        resources={"metadata": {"path": str(source.parent)}},
+        **more,
+    )
+    environment = {**os.environ, HEADLESS: "1", "JPY_SESSION_NAME": str(target)}
+    try:
+        client.execute(env=environment)
+    finally:
+        tree = nbformat.from_dict(client.nb)
+        lift(tree)
+        write_notebook(target, nbformat.v4.strip_transient(_split(tree)))
+    return target
+
+
+def _split(tree: Any) -> Any:
+    """Return the notebook with multi-line text as lists, as nbformat writes it."""
+    from nbformat.v4.rwbase import split_lines
+
+    return split_lines(tree)

@@ -1,0 +1,274 @@
+"""Does evidence hold? The numbered checks, with nothing but the file.
+
+The numbers match ``docs/record.md``. Every problem of a file is gathered before the
+first one is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from flops_magic.core.formulas import lora_pd
+from flops_magic.core.record import AuditRecord
+from flops_magic.core.rules import recompute
+from flops_magic.core.seal import Sealed
+from flops_magic.core.tally import PASSES
+from flops_magic.core.units import grouped
+from flops_magic.errors import (
+    DecisionError,
+    FlopsMagicError,
+    MalformedRecordError,
+    MisplacedRecordError,
+    NoRecordError,
+    TotalsError,
+    VerificationError,
+)
+from flops_magic.evidence.notebook import (
+    Output,
+    body_sha256,
+    extract,
+    is_notebook,
+    metadata_records,
+    outputs_of,
+    read_tree,
+    tracked_body,
+)
+
+CHECKS = (
+    "the file can be read",
+    "it carries a record",
+    "each record's text is the text that was sealed",
+    "each record follows its schema",
+    "totals follow from histogram and profile",
+    "verdicts follow from their facts",
+    "outputs and metadata hold the same records",
+    "each output belongs to the cell that it describes",
+    "cards show the record's figure",
+)
+
+
+@dataclass
+class Report:
+    """What a verification found.
+
+    Attributes:
+        path: the file.
+        records: those that opened, in order of their runs.
+        problems: in the order of the checks; empty when the evidence holds.
+        remarks: what a reader should know of evidence that holds.
+    """
+
+    path: Path
+    records: list[tuple[Sealed, AuditRecord]] = field(default_factory=list)
+    problems: list[VerificationError] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def verify(path: str | Path) -> AuditRecord:
+    """Return the last record of a file whose evidence holds.
+
+    Args:
+        path: a notebook, a ``flops_meter.json``, a journal or an extracted record.
+
+    Raises:
+        VerificationError: of the class of the first problem; its message names all.
+    """
+    report = check(path)
+    if report.problems:
+        first = report.problems[0]
+        raise type(first)("\n".join(map(str, report.problems))) from first
+    return report.records[-1][1]
+
+
+def check(path: str | Path) -> Report:
+    """Return what a verification finds, problem by problem."""
+    report = Report(Path(path))
+    try:
+        # 1 the file can be read
+        tree = read_tree(path)
+        if is_notebook(tree):
+            _check_notebook(tree, report)
+        else:
+            # 2 it carries a record
+            for sealed in extract(path):
+                _open(sealed.to_dict(), "", report)
+    except VerificationError as error:
+        report.problems.append(error)
+        return report
+    for _, record in report.records:
+        report.problems += _inner_problems(record)
+        report.remarks += _remarks(record)
+    report.problems.sort(key=_order)
+    return report
+
+
+def _check_notebook(tree: dict[str, Any], report: Report) -> None:
+    outputs = list(outputs_of(tree))
+    listed = metadata_records(tree)
+    # 2 it carries a record
+    if not outputs and not listed:
+        raise NoRecordError(
+            f"{str(report.path)!r} carries no record of flops_magic; run its "
+            "%%flops_track cells and save, or add one with 'flops-magic embed'"
+        )
+    in_metadata = {}
+    for number, item in enumerate(listed, start=1):
+        opened = _open(item, f"metadata record {number}: ", report)
+        if opened:
+            in_metadata[opened[1].run.id] = opened[0].sha256
+    for output in outputs:
+        opened = _open(output.tree, f"cell {output.cell}: ", report)
+        if opened:
+            report.problems += _output_problems(output, *opened, in_metadata, listed)
+
+
+def _open(tree: Any, where: str, report: Report) -> tuple[Sealed, AuditRecord] | None:
+    """Open one sealed record; note it once, and why it does not open."""
+    try:
+        sealed = Sealed.from_dict(tree)
+        # 3 its text is the text that was sealed; 4 it follows its schema
+        record = sealed.open()
+    except VerificationError as error:
+        report.problems.append(type(error)(f"{where}{error}"))
+        return None
+    if all(sealed.sha256 != known.sha256 for known, _ in report.records):
+        report.records.append((sealed, record))
+        report.records.sort(key=lambda pair: pair[1].run.started_at)
+    return sealed, record
+
+
+def _inner_problems(record: AuditRecord) -> Iterator[VerificationError]:
+    """Check a record against itself."""
+    name = f"record {record.run.id[:8]}: "
+    yield from _schema_problems(record, name)
+    # 5 totals follow from histogram and profile
+    try:
+        computed = record.computed_flops()
+    except FlopsMagicError as error:
+        yield TotalsError(f"{name}{error}")
+        return
+    for f in fields(computed):
+        recorded, ours = getattr(record.flops, f.name), getattr(computed, f.name)
+        if recorded != ours:
+            yield TotalsError(
+                f"{name}flops.{f.name} is {grouped(recorded)}, but histogram × profile "
+                f"gives {grouped(ours)}"
+            )
+    if record.legacy:
+        yield from _legacy_problems(record, name)
+    # 6 verdicts follow from their facts
+    yield from _decision_problems(record, name)
+
+
+def _schema_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
+    kinds = {row.kind for use in record.models for row in use.histogram}
+    if strange := sorted(kinds - set(PASSES)):
+        yield MalformedRecordError(f"{name}no such passes: {strange}")
+    try:
+        started = datetime.fromisoformat(record.run.started_at)
+        ended = datetime.fromisoformat(record.run.ended_at)
+        backwards = ended < started
+    except (TypeError, ValueError) as error:
+        yield MalformedRecordError(f"{name}{error}")
+        return
+    if backwards:
+        yield MalformedRecordError(f"{name}it ended before it started")
+
+
+def _legacy_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
+    try:
+        legacy = {k: int(v) for k, v in record.legacy.items() if k != "formula"}
+        ours = lora_pd(legacy["N_total"], legacy["N_trainable"], legacy["tokens"])
+        right = ours == legacy["flops"]
+    except (FlopsMagicError, KeyError, TypeError, ValueError) as error:
+        yield MalformedRecordError(f"{name}legacy: {type(error).__name__}: {error}")
+        return
+    if not right:
+        yield TotalsError(f"{name}legacy.flops does not follow from its formula")
+
+
+def _decision_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
+    if record.decision is None:
+        return
+    try:
+        decision = recompute(record.decision)
+        tree = decision.to_dict()
+    except (FlopsMagicError, KeyError, TypeError, ValueError, AttributeError) as error:
+        yield DecisionError(f"{name}the verdict's facts cannot be read: {error}")
+        return
+    for key in (
+        "rule",
+        "verdict",
+        "compared",
+        "threshold",
+        "line",
+        "ratio",
+        "paragraph",
+    ):
+        if record.decision.get(key) != tree[key]:
+            yield DecisionError(
+                f"{name}decision.{key} is {record.decision.get(key)!r}, but its facts "
+                f"give {tree[key]!r}"
+            )
+    for key in ("direct", "cumulative"):
+        if getattr(decision.facts, f"flops_{key}") != getattr(record.flops, key):
+            yield DecisionError(f"{name}the verdict rests on other {key} FLOPs")
+
+
+def _output_problems(
+    output: Output,
+    sealed: Sealed,
+    record: AuditRecord,
+    in_metadata: dict[str, str],
+    listed: list[Any],
+) -> Iterator[VerificationError]:
+    """Check a record against the cell and the metadata around it."""
+    where = f"cell {output.cell}: "
+    # 7 outputs and metadata hold the same records
+    known = in_metadata.get(record.run.id)
+    if listed and known is None:
+        yield MisplacedRecordError(
+            f"{where}its record {record.run.id[:8]} is not in the notebook's metadata; "
+            "it was put here from another notebook, or metadata was removed"
+        )
+    elif known is not None and known != sealed.sha256:
+        yield MisplacedRecordError(
+            f"{where}its record {record.run.id[:8]} differs from the one in metadata"
+        )
+    # 8 each output belongs to the cell that it describes
+    body = tracked_body(output.source)
+    expected = record.run.source_sha256
+    if expected is not None and (body is None or body_sha256(body) != expected):
+        yield MisplacedRecordError(
+            f"{where}the record {record.run.id[:8]} was made by other code than the "
+            "cell holds; run the cell again, or restore its source"
+        )
+    # 9 cards show the record's figure
+    figure = grouped(record.flops.direct)
+    for twin in output.twins:
+        if figure not in twin:
+            yield TotalsError(
+                f"{where}its card does not show the record's {figure} FLOP"
+            )
+
+
+def _remarks(record: AuditRecord) -> Iterator[str]:
+    name = f"record {record.run.id[:8]}"
+    if record.run.outcome != "completed":
+        yield f"{name}: the run was {record.run.outcome}"
+    if record.decision is None:
+        yield f"{name}: no verdict: {record.undecided}"
+    elif Fraction(record.decision["compared"]) == 0:
+        yield f"{name}: no training was seen"
+    for gap in record.gaps:
+        yield f"{name}: gap: {gap}"
+
+
+def _order(problem: VerificationError) -> int:
+    order = (MalformedRecordError, TotalsError, DecisionError, MisplacedRecordError)
+    return order.index(type(problem)) if type(problem) in order else -1

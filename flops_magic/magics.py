@@ -1,0 +1,286 @@
+"""The notebook's door: ``%flops_estimate``, ``%%flops_track`` and what goes with them."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from IPython.core.async_helpers import _should_be_async
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import (
+    MagicArgumentParser,
+    argument,
+    magic_arguments,
+    parse_argstring,
+)
+
+from flops_magic.core.base_models import search
+from flops_magic.core.judge import Original
+from flops_magic.core.units import flop_text
+from flops_magic.errors import FlopsMagicError, InputError
+from flops_magic.estimator import METHODS, Estimate, estimate
+from flops_magic.evidence.notebook import body_sha256
+from flops_magic.evidence.verify import verify
+from flops_magic.notebook_view import record_bundle, view_for
+from flops_magic.tracker import TrackedRun
+
+_TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
+
+
+def _base_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name the original model."""
+    for option in (
+        argument(
+            "--base-model",
+            metavar="ID",
+            help="the original model's id; the trained model's own name by default",
+        ),
+        argument(
+            "--original-flops",
+            metavar="N",
+            help="the original's training compute in FLOP, such as 3.3e24",
+        ),
+        argument(
+            "--original",
+            choices=["unknown"],
+            help="nobody can know or estimate it: use the substitute threshold",
+        ),
+        argument(
+            "--systemic-risk",
+            choices=["yes", "no"],
+            help="whether the original is classified as a model with systemic risk",
+        ),
+        argument(
+            "--original-is-gpai",
+            choices=["yes", "no"],
+            help="whether the original is a GPAI model; by default 10^23 FLOP decides",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@magics_class
+class FlopsMagics(Magics):
+    """Magics that measure, judge and keep the training compute of fine-tuning."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.last: TrackedRun | None = None
+
+    @magic_arguments()
+    @argument(
+        "model", help="Hub id, folder, or a variable that holds a model or config"
+    )
+    @argument("--tokens", required=True, help="tokens an epoch: 25M, 3e9")
+    @argument("--seq-len", required=True, help="positions a sequence: 4096")
+    @argument("--epochs", default="1", help="how often the tokens are seen")
+    @argument("--batch-size", type=int, default=1, help="sequences a forward call")
+    @argument("--method", action="append", choices=METHODS, help="repeat for several")
+    @argument("--lora-rank", type=int, default=16, help="rank of the adapters")
+    @argument("--lora-targets", default="all-linear", help="module names, by comma")
+    @argument("--trainable", action="append", help="pattern of trained parameters")
+    @argument("--accelerator", help="device name, for hours and energy: H100")
+    @argument("--mfu", type=float, help="utilisation to expect, such as 0.4")
+    @_base_model_options
+    @line_magic
+    def flops_estimate(self, line: str) -> Estimate:
+        """Tell what fine-tuning will cost, and its share of the line."""
+        args = _parse(self.flops_estimate, line)
+        question = _question(args)
+        targets = args.lora_targets
+        return estimate(
+            self.shell.user_ns.get(args.model, args.model),
+            tokens=args.tokens,
+            seq_len=args.seq_len,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            methods=args.method or ("full", "lora", "qlora"),
+            lora_rank=args.lora_rank,
+            lora_targets=targets.split(",") if "," in targets else targets,
+            trainable=args.trainable,
+            accelerator=args.accelerator,
+            mfu=args.mfu,
+            **question,
+        )
+
+    @magic_arguments()
+    @argument("--folder", help="where flops_meter.json goes; beside the notebook")
+    @argument("--no-file", action="store_true", help="write no flops_meter.json")
+    @argument(
+        "--declare",
+        action="append",
+        metavar="REASON=N",
+        help="FLOP that contributed elsewhere, such as synthetic-data=1.6e18",
+    )
+    @_base_model_options
+    @cell_magic
+    def flops_track(self, line: str, cell: str) -> None:
+        """Measure every Trainer that is made or trained in the cell."""
+        __tracebackhide__ = True
+        run = self._new_run(line, cell)
+        code, last = _compiled(self.shell, cell)
+        with run:
+            for part in (code, last):
+                if part is not None:
+                    exec(part, self.shell.user_ns)  # noqa: S102 the user's own cell
+
+    async def track_async(self, line: str, cell: str) -> None:
+        """Measure a cell with a top-level ``await``, in the kernel's own loop."""
+        __tracebackhide__ = True
+        run = self._new_run(line, cell)
+        code, last = _compiled(self.shell, cell)
+        with run:
+            for part in (code, last):
+                if part is None:
+                    continue
+                awaited = eval(part, self.shell.user_ns)  # noqa: S307 the user's own cell
+                if awaited is not None:
+                    await awaited
+
+    def _new_run(self, line: str, cell: str) -> TrackedRun:
+        args = _parse(self.flops_track, line)
+        original = Original.of(**_question(args))
+        self.last = TrackedRun(
+            original=original,
+            folder=None if args.no_file else _folder(args.folder),
+            source_sha256=body_sha256(cell),
+            display=view_for(self.shell),
+            declared=_declared(args.declare or []),
+        )
+        return self.last
+
+    @line_magic
+    def flops_report(self, line: str) -> Any:
+        """Show the last record of this session again."""
+        if self.last is None or self.last.record is None or self.last.sealed is None:
+            raise InputError(
+                "no run was tracked in this session; start with %%flops_track"
+            )
+        from IPython.display import display
+
+        display(record_bundle(self.last.sealed, self.last.record), raw=True)
+
+    @line_magic
+    def flops_verify(self, line: str) -> Any:
+        """Verify a notebook or a ``flops_meter.json``, and return its last record."""
+        if not line.strip():
+            raise InputError("name a file: %flops_verify notebook.ipynb")
+        return verify(line.strip())
+
+    @line_magic
+    def flops_models(self, line: str) -> None:
+        """List the base models that the registry knows, by words of their names."""
+        found = search(line)
+        for model in found[:40]:
+            known = flop_text(model.flops) if model.flops else "compute unknown"
+            print(f"{model.model_id:<48} {known:<20} {model.confidence}")  # noqa: T201
+        if not found:
+            raise InputError(f"no base model has all the words of {line!r}")
+
+
+def _parse(magic: Any, line: str) -> Any:
+    """Parse a magic's line; a typo is answered in one line, with near names."""
+    try:
+        return parse_argstring(magic, line)
+    except UsageError as error:
+        message = str(error)
+        typo = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        if typo:
+            known = _options(magic.parser)
+            close = difflib.get_close_matches(typo[1], known, 2)
+            near = f"; near: {', '.join(close)}" if close else ""
+            message = f"unknown option {typo[1]}{near}"
+        raise InputError(f"{message}; 'name?' lists the options") from None
+
+
+def _options(parser: MagicArgumentParser) -> list[str]:
+    return [
+        s for action in parser._actions for s in action.option_strings if s[:2] == "--"
+    ]
+
+
+def _question(args: Any) -> dict[str, Any]:
+    yes_no = {"yes": True, "no": False, None: None}
+    return {
+        "base_model": args.base_model,
+        "original_flops": args.original or args.original_flops,
+        "systemic_risk": yes_no[args.systemic_risk],
+        "original_is_gpai": yes_no[args.original_is_gpai],
+    }
+
+
+def _folder(named: str | None) -> Path:
+    """Return the notebook's folder, or the one that the user names."""
+    if named:
+        return Path(named).expanduser()
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    parent = Path(session).parent
+    return parent if session and parent.is_dir() else Path.cwd()
+
+
+def _declared(pairs: list[str]) -> dict[str, int]:
+    from flops_magic.core.units import parse_count
+
+    declared = {}
+    for pair in pairs:
+        reason, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--declare {pair!r} is no REASON=N; write reason=1.6e18")
+        declared[reason] = parse_count(value)
+    return declared
+
+
+def _compiled(shell: Any, cell: str) -> tuple[Any, Any]:
+    """Return the cell's code, and its last expression apart, so that it displays."""
+    source = shell.transform_cell(cell)
+    name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
+    tree = shell.transform_ast(ast.parse(source, name))
+    last = tree.body[-1:] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
+    first = tree.body[:-1] if last else tree.body
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(ast.Module(first, []), name, "exec", flags) if first else None
+    shown = compile(ast.Interactive(last), name, "single", flags) if last else None
+    return code, shown
+
+
+def _await_tracked(lines: list[str]) -> list[str]:
+    """Turn a tracked cell with a top-level await into an awaited call."""
+    first = lines[0] if lines else ""
+    body = "".join(lines[1:])
+    if not (match := _TRACKED.match(first)) or not _should_be_async(body):
+        return lines
+    call = f"{match[1].strip()!r}, {body!r}"
+    magic = "get_ipython().find_cell_magic('flops_track').__self__"
+    return [f"await {magic}.track_async({call})\n"]
+
+
+def register(shell: Any) -> None:
+    """Add the magics to a shell; again does nothing more."""
+    transforms = shell.input_transformers_cleanup
+    if _await_tracked not in transforms:
+        transforms.insert(0, _await_tracked)
+        shell.register_magics(FlopsMagics(shell))
+
+
+def unregister(shell: Any) -> None:
+    """Take the magics away; a run that is still tracked is finished and recorded."""
+    transforms = shell.input_transformers_cleanup
+    if _await_tracked in transforms:
+        transforms.remove(_await_tracked)
+    for kind, table in shell.magics_manager.magics.items():
+        for name in [n for n in table if n.startswith("flops_")]:
+            owner = getattr(table[name], "__self__", None)
+            run = getattr(owner, "last", None)
+            if run is not None and kind == "cell":
+                run.finish("interrupted")
+            del table[name]
+
+
+__all__ = ["FlopsMagicError", "FlopsMagics", "register", "unregister"]

@@ -1,0 +1,234 @@
+"""The meter of one run: its models, what their passes cost, and its steps.
+
+Whatever the meter does wrong is recorded as a gap; the user's training goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+
+from flops_magic.core.profile import FlopsProfile
+from flops_magic.core.record import ModelUse
+from flops_magic.core.tally import FlopTotals, histogram_flops
+from flops_magic.errors import CountingError
+from flops_magic.measure.environment import config_sha256, model_id, model_revision
+from flops_magic.measure.live import base_model, unwrapped
+from flops_magic.measure.opcount import profile_model
+from flops_magic.measure.passes import PassObserver
+
+
+@dataclass
+class _Watched:
+    """One model of the run."""
+
+    model: Any
+    base: Any
+    observer: PassObserver
+    profile: FlopsProfile | None = None
+    trains: bool = False
+
+
+class TrainerMeter:
+    """What the Trainers of one run do, in passes, steps and FLOPs.
+
+    Attributes:
+        steps: optimizer steps done, over all Trainers.
+        steps_planned: optimizer steps planned by the Trainers that started; None
+            before the first one did.
+        facts: what the Trainers say of themselves, for the record.
+        gaps: what could not be observed.
+        on_trainer: called with every Trainer that is made or trained.
+        listeners: called after every optimizer step and when training begins and ends.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.steps_planned: int | None = None
+        self.facts: dict[str, Any] = {}
+        self.gaps: list[str] = []
+        self.listeners: list[Callable[[], None]] = []
+        self.on_trainer: Callable[[Any], None] = self.watch_trainer_models
+        self._watched: dict[int, _Watched] = {}
+        self._purposes: list[str] = []
+
+    def gap(self, where: str, error: BaseException | str) -> None:
+        """Note once what could not be observed."""
+        name = f"{type(error).__name__}: " if isinstance(error, BaseException) else ""
+        lines = str(error).strip().splitlines() or [""]
+        line = f"{where}: {name}{lines[0][:300]}"
+        if line not in self.gaps and len(self.gaps) < 100:
+            self.gaps.append(line)
+
+    @contextmanager
+    def purpose(self, name: str) -> Iterator[None]:
+        """Say what the passes inside the block are for."""
+        self._purposes.append(name)
+        try:
+            yield
+        finally:
+            self._purposes.pop()
+
+    def watch_trainer_models(self, trainer: Any) -> None:
+        """Watch the model that a Trainer trains, and those that it holds beside it."""
+        model = getattr(trainer, "model", None)
+        self.watch_model(model, role="trained")
+        for value in list(vars(trainer).values()):
+            if isinstance(value, torch.nn.Module) and value is not model:
+                self._watch_other(value, model)
+
+    def _watch_other(self, module: Any, trained: Any) -> None:
+        """Watch a reference, teacher or reward model; no wrapper."""
+        base = base_model(module)
+        ours = base is base_model(trained) if trained is not None else False
+        if not ours and isinstance(base, transformers.PreTrainedModel):
+            self.watch_model(module, role="reference")
+
+    def watch_model(self, model: Any, *, role: str) -> None:
+        """Watch one model; a known one may have a new wrapper."""
+        if not isinstance(model, torch.nn.Module):
+            return
+        model = unwrapped(model)
+        base = base_model(model)
+        if (known := self._watched.get(id(base))) is not None:
+            known.model = model
+            return
+        observer = PassObserver(
+            base, role=role, purpose=self.current_purpose, on_gap=self.gap
+        )
+        self._watched[id(base)] = _Watched(model, base, observer)
+
+    def current_purpose(self) -> str | None:
+        """Return what the run is doing now; None outside of a Trainer."""
+        return self._purposes[-1] if self._purposes else None
+
+    def enter_training(self, args: Any, state: Any, model: Any, more: Any) -> None:
+        """Count the cost of a model's passes, now that its training is set up.
+
+        Args:
+            args: the Trainer's arguments.
+            state: the Trainer's state; ``max_steps`` is planned, ``global_step`` done.
+            model: the model that trains.
+            more: what else a callback receives, the data loader among it.
+        """
+        self._purposes.append("train")
+        done = int(state.global_step or 0)
+        self.steps_planned = (self.steps_planned or 0) + int(state.max_steps) - done
+        self.facts.update(training_facts(args, state, more, done))
+        self.watch_model(model, role="trained")
+        watched = self._watched[id(base_model(model))]
+        watched.profile, watched.trains = None, True
+        self.count_costs()
+        self._tell()
+
+    def leave_training(self) -> None:
+        """Passes from here on are no training passes."""
+        if "train" in self._purposes:
+            self._purposes.remove("train")
+
+    def count_costs(self) -> None:
+        """Profile the models that have run, or will, and have no profile yet."""
+        for watched in self._watched.values():
+            if watched.profile is not None:
+                continue
+            try:
+                watched.profile = profile_model(watched.model)
+            except CountingError as error:
+                self.gap("operations not counted", error)
+            except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+                self.gap(f"operations of {type(watched.base).__name__}", error)
+
+    def step_ended(self) -> None:
+        """Note an optimizer step."""
+        self.steps += 1
+        self._tell()
+
+    def settle(self) -> None:
+        """Read what was left on the device, and count what has no cost yet."""
+        for watched in self._watched.values():
+            watched.observer.settle()
+        self.count_costs()
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            try:
+                listener()
+            except Exception as error:  # noqa: BLE001 a broken gauge may not stop training
+                self.gap("the display of progress", error)
+
+    def models(self) -> tuple[ModelUse, ...]:
+        """Return what ran, model by model; the trained ones first."""
+        uses = []
+        for watched in self._watched.values():
+            rows = watched.observer.tally.rows()
+            if not rows and not watched.trains:
+                continue
+            uses.append(
+                ModelUse(
+                    id=model_id(watched.base),
+                    role=watched.observer.role,
+                    revision=model_revision(watched.base),
+                    config_sha256=config_sha256(watched.base),
+                    profile=watched.profile,
+                    histogram=rows,
+                    tokens_non_padding=watched.observer.real_tokens()
+                    if watched.observer.role == "trained"
+                    else None,
+                )
+            )
+        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
+
+    def flops(self) -> FlopTotals:
+        """Return the FLOPs so far; nothing is read from the device."""
+        counted = (
+            histogram_flops(w.observer.tally.rows(), w.profile)
+            for w in list(self._watched.values())
+            if w.profile is not None
+        )
+        return sum(counted, FlopTotals())
+
+    def tokens(self) -> int:
+        """Return the positions processed in training so far, padding included."""
+        watched = list(self._watched.values())
+        return sum(w.observer.tally.total("train").tokens for w in watched)
+
+    def uncounted(self) -> list[str]:
+        """Return the names of the models that ran and have no profile."""
+        return [
+            type(watched.base).__name__
+            for watched in list(self._watched.values())
+            if watched.profile is None
+            and (watched.trains or watched.observer.tally.rows())
+        ]
+
+    def trained_model_id(self) -> str | None:
+        """Return the id of the first model that a Trainer holds."""
+        trained = [w for w in self._watched.values() if w.observer.role == "trained"]
+        started = [w for w in trained if w.trains] or trained
+        return model_id(started[0].base) if started else None
+
+    def close(self) -> None:
+        """Take the hooks away again."""
+        for watched in self._watched.values():
+            watched.observer.close()
+
+
+def training_facts(args: Any, state: Any, kwargs: Any, begun: int) -> dict[str, Any]:
+    """Return the settings that a reader of the record needs; no paths, no tokens."""
+    loader = kwargs.get("train_dataloader")
+    dataset = getattr(loader, "dataset", None)
+    return {
+        "num_train_epochs": str(getattr(args, "num_train_epochs", "")),
+        "max_steps": str(state.max_steps),
+        "resumed_at_step": str(begun),
+        "per_device_train_batch_size": str(args.per_device_train_batch_size),
+        "gradient_accumulation_steps": str(args.gradient_accumulation_steps),
+        "world_size": str(args.world_size),
+        "dataset_fingerprint": str(getattr(dataset, "_fingerprint", "") or "unknown"),
+        "dataset_rows": str(len(dataset)) if isinstance(dataset, Sized) else "unknown",
+    }

@@ -1,0 +1,205 @@
+"""NVIDIA devices while a run lasts: energy, utilisation, memory, through NVML.
+
+Silent by design: where there is no device, no driver or no permission, the record says
+so by name and the run goes on. Nothing here touches CUDA.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class _Device:
+    """One device and its running integrals; no list of samples is kept."""
+
+    handle: Any
+    name: str
+    uuid: str
+    energy_start_mj: int | None = None
+    power_j: float = 0.0
+    busy_s: float = 0.0
+    seen_s: float = 0.0
+    longest_gap_s: float = 0.0
+    samples: int = 0
+    memory_peak_bytes: int = 0
+    last: dict[str, float] = field(default_factory=dict)
+
+
+class NvmlPoller:
+    """Polls the visible devices in a thread between ``start`` and ``stop``.
+
+    Args:
+        interval_s: seconds between samples.
+        clock: seconds that never go back.
+        load: returns the NVML module; NVIDIA's ``pynvml`` by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval_s: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+        load: Callable[[], Any] | None = None,
+    ) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._load = load or _pynvml
+        self._nvml: Any = None
+        self._devices: list[_Device] = []
+        self._reason = "no NVIDIA device"
+        self._gaps: list[str] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Find the devices and begin; never raises."""
+        try:
+            self._nvml = self._load()
+            self._nvml.nvmlInit()
+        except Exception as error:  # noqa: BLE001 a sensor may not stop training
+            self._nvml = None
+            self._reason = f"no NVIDIA device ({_first_line(error)})"
+            return
+        self._devices = self._visible()
+        for device in self._devices:
+            device.energy_start_mj = self._energy_mj(device)
+        if self._devices:
+            self._thread = threading.Thread(target=self._poll, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> dict[str, Any]:
+        """End, and return the record's ``hardware``: text, lists and integers only."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)
+        devices = [self._summary(device) for device in self._devices]
+        if self._nvml is not None and (
+            self._thread is None or not self._thread.is_alive()
+        ):
+            self._ask("nvmlShutdown")
+        if not devices:
+            return {"devices": [], "reason": self._reason, "gaps": self._gaps}
+        return {"devices": devices, "gaps": self._gaps}
+
+    def _visible(self) -> list[_Device]:
+        """Return the devices that CUDA_VISIBLE_DEVICES leaves, by UUID."""
+        count = self._ask("nvmlDeviceGetCount") or 0
+        found = []
+        for index in range(count):
+            handle = self._ask("nvmlDeviceGetHandleByIndex", index)
+            if handle is not None:
+                name = _text(self._ask("nvmlDeviceGetName", handle))
+                uuid = _text(self._ask("nvmlDeviceGetUUID", handle))
+                found.append(_Device(handle, name, uuid))
+        wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if wanted is None:
+            return found
+        chosen = []
+        for item in filter(None, (part.strip() for part in wanted.split(","))):
+            if item.isdigit():
+                chosen += found[int(item) : int(item) + 1]
+            elif item.startswith("MIG-"):
+                self._note(
+                    f"CUDA_VISIBLE_DEVICES: {item[:12]}… is a slice, not measured"
+                )
+            else:
+                chosen += [d for d in found if item != "-1" and d.uuid.startswith(item)]
+        if not chosen:
+            self._reason = "no NVIDIA device is visible (CUDA_VISIBLE_DEVICES)"
+        return chosen
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            try:
+                for device in self._devices:
+                    self._sample(device)
+            except Exception as error:  # noqa: BLE001 a sensor may not stop training
+                self._note(f"polling ended: {_first_line(error)}")
+                return
+            self._stop.wait(self._interval_s)
+
+    def _sample(self, device: _Device) -> None:
+        """Add one sample to the integrals, by trapezoids over real time stamps."""
+        rates = self._ask("nvmlDeviceGetUtilizationRates", device.handle)
+        power = self._ask("nvmlDeviceGetPowerUsage", device.handle)
+        memory = self._ask("nvmlDeviceGetMemoryInfo", device.handle)
+        now = {"t": self._clock()}
+        if rates is not None:
+            now["busy"] = rates.gpu / 100
+        if power is not None:
+            now["w"] = power / 1000
+        if memory is not None:
+            device.memory_peak_bytes = max(device.memory_peak_bytes, int(memory.used))
+        before = device.last
+        if before:
+            step_s = now["t"] - before["t"]
+            device.longest_gap_s = max(device.longest_gap_s, step_s)
+            if "busy" in now and "busy" in before:
+                device.busy_s += (now["busy"] + before["busy"]) / 2 * step_s
+                device.seen_s += step_s
+            if "w" in now and "w" in before:
+                device.power_j += (now["w"] + before["w"]) / 2 * step_s
+        device.samples += 1
+        device.last = now
+
+    def _summary(self, device: _Device) -> dict[str, Any]:
+        summary: dict[str, Any] = {
+            "name": device.name,
+            "uuid": device.uuid,
+            "samples": device.samples,
+            "longest_gap_s": f"{device.longest_gap_s:.3f}",
+            "memory_peak_bytes": device.memory_peak_bytes,
+            "busy_share": f"{device.busy_s / device.seen_s:.4f}"
+            if device.seen_s
+            else None,
+        }
+        end_mj = self._energy_mj(device)
+        if end_mj is not None and device.energy_start_mj is not None:
+            used_mj = end_mj - device.energy_start_mj
+            summary["energy_j"] = f"{used_mj // 1000}.{used_mj % 1000:03d}"
+            summary["energy_by"] = "energy counter"
+        elif device.power_j:
+            summary["energy_j"] = f"{device.power_j:.3f}"
+            summary["energy_by"] = "power samples"
+        return summary
+
+    def _energy_mj(self, device: _Device) -> int | None:
+        value = self._ask("nvmlDeviceGetTotalEnergyConsumption", device.handle)
+        return None if value is None else int(value)
+
+    def _ask(self, query: str, *args: Any) -> Any:
+        """Return one answer; None, and a gap by name, where it fails."""
+        try:
+            return getattr(self._nvml, query)(*args)
+        except Exception as error:  # noqa: BLE001 a sensor may not stop training
+            self._note(f"{query}: {_first_line(error)}")
+            return None
+
+    def _note(self, gap: str) -> None:
+        if gap not in self._gaps and len(self._gaps) < 50:
+            self._gaps.append(gap)
+
+
+def _pynvml() -> Any:
+    """Return NVIDIA's module; another package by the same name is no use."""
+    import pynvml
+
+    if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
+        raise ImportError("another package is named pynvml; install nvidia-ml-py")
+    return pynvml
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value) if value is not None else "unknown"

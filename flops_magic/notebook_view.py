@@ -1,0 +1,88 @@
+"""A tracked run in a notebook: the live gauge, then the card and the sealed record."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from flops_magic.core.progress import Progress
+from flops_magic.core.record import AuditRecord
+from flops_magic.core.seal import Sealed
+from flops_magic.evidence.headless import HEADLESS
+from flops_magic.evidence.notebook import MIME
+from flops_magic.show.card import card_html
+from flops_magic.show.gauge import LiveGauge
+from flops_magic.show.text import TextDisplay, record_text
+
+# every record of this kernel's session, for the notebook's metadata
+_SESSION: list[Sealed] = []
+
+
+class NotebookView:
+    """Shows a run in the cell that tracks it, and hands its record to the notebook."""
+
+    def __init__(self) -> None:
+        self._gauge = LiveGauge()
+        self._bridge: Any = None
+
+    def show(self, progress: Progress) -> None:
+        """Show the gauge."""
+        self._gauge.show(progress)
+
+    def update(self, progress: Progress) -> None:
+        """Move the gauge."""
+        self._gauge.update(progress)
+
+    def finish(self, progress: Progress, sealed: Sealed, record: AuditRecord) -> None:
+        """Put the card in the gauge's place, and the record in the metadata."""
+        self._gauge.replace(record_bundle(sealed, record))
+        _SESSION.append(sealed)
+        self._bridge = _bridge()
+
+
+class HeadlessView:
+    """Shows a run's progress on the terminal that executes the notebook."""
+
+    def __init__(self) -> None:
+        # not sys.stderr: that one ends in the cell's output
+        self._text = TextDisplay(sys.__stderr__) if sys.__stderr__ else None
+
+    def show(self, progress: Progress) -> None:
+        """Wait for the first update."""
+
+    def update(self, progress: Progress) -> None:
+        """Write a line, now and then."""
+        if self._text is not None:
+            self._text.update(progress)
+
+    def finish(self, progress: Progress, sealed: Sealed, record: AuditRecord) -> None:
+        """Display the card in the notebook."""
+        from IPython.display import display
+
+        display(record_bundle(sealed, record), raw=True)
+
+
+def record_bundle(sealed: Sealed, record: AuditRecord) -> dict[str, Any]:
+    """Return the output that carries a record: sealed, as HTML and as text."""
+    return {
+        MIME: sealed.to_dict(),
+        "text/html": card_html(record, sealed),
+        "text/plain": record_text(record, sealed),
+    }
+
+
+def view_for(shell: Any) -> Any:
+    """Return what shows a run where this shell's output goes."""
+    if not hasattr(shell, "kernel"):
+        return TextDisplay(sys.stderr)
+    return HeadlessView() if os.environ.get(HEADLESS) else NotebookView()
+
+
+def _bridge() -> Any:
+    """Send the session's records to the notebook's document; None without anywidget."""
+    try:
+        from flops_magic.evidence.bridge import NotebookBridge
+    except ImportError:
+        return None
+    return NotebookBridge(_SESSION)

@@ -1,0 +1,49 @@
+"""A script, run with every Trainer in it measured."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flops_magic.core.judge import Original
+from flops_magic.core.seal import text_sha256
+from flops_magic.errors import InputError
+from flops_magic.show.text import TextDisplay
+from flops_magic.tracker import TrackedRun
+
+
+def run_script(
+    script: str, arguments: Sequence[str], *, folder: str, **question: Any
+) -> None:
+    """Run a script as ``__main__``; what it raises passes through, recorded.
+
+    Args:
+        script: path of the script.
+        arguments: its ``sys.argv[1:]``.
+        folder: where ``flops_meter.json`` goes.
+        question: what is known of the original, see ``Original.of``.
+
+    Raises:
+        InputError: when there is no such script or folder.
+    """
+    path = Path(script)
+    if not path.is_file():
+        raise InputError(f"no script {script!r}; name a Python file")
+    if not Path(folder).is_dir():
+        raise InputError(f"no folder {folder!r}; make it, or name another --folder")
+    tracked = TrackedRun(
+        original=Original.of(**question),
+        folder=Path(folder),
+        source_sha256=text_sha256(path.read_text(encoding="utf-8").strip()),
+        display=TextDisplay(sys.stderr),
+    )
+    argv, sys.argv = sys.argv, [script, *arguments]
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        with tracked:
+            runpy.run_path(script, run_name="__main__")
+    finally:
+        sys.argv = argv

@@ -1,0 +1,368 @@
+"""One tracked run, from its first line to its sealed record.
+
+This is where the wings meet: ``measure`` says what ran, ``core`` judges it, ``show``
+displays it, ``evidence`` keeps it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flops_magic.core.formulas import lora_pd
+from flops_magic.core.judge import Original
+from flops_magic.core.progress import Progress
+from flops_magic.core.record import AuditRecord, Run
+from flops_magic.core.seal import Sealed, seal
+from flops_magic.core.tally import FlopTotals
+from flops_magic.errors import FlopsMagicError, MissingPackageError
+from flops_magic.evidence.sinks import Journal, flops_meter, write_json
+from flops_magic.measure.environment import sagemaker_job, versions
+from flops_magic.measure.nvml import NvmlPoller
+
+if TYPE_CHECKING:
+    from flops_magic.core.rules import Decision
+    from flops_magic.measure.meter import TrainerMeter
+
+ASSUMPTIONS = (
+    "Matrix products, convolutions, attention products and scans are counted.",
+    "A multiply-add is two operations.",
+    "Attention counts the full square; direct_causal holds what a causal mask leaves.",
+    "Padding positions are computed and counted; tokens_non_padding stands beside.",
+    "A forward pass with gradients in training is counted with its backward pass.",
+)
+UNCERTAINTY = ("Not counted: element-wise work, about 0.1 to 1 per cent.",)
+_JOURNAL_EVERY_S = 5.0
+
+
+class Display(Protocol):
+    """What shows a run while it runs, and its record at the end."""
+
+    def show(self, progress: Progress) -> None:
+        """Appear."""
+
+    def update(self, progress: Progress) -> None:
+        """Show a later moment, at the display's own pace."""
+
+    def finish(self, progress: Progress, sealed: Sealed, record: AuditRecord) -> None:
+        """Give way to the record."""
+
+
+@dataclass
+class TrackedRun:
+    """Measures everything that Trainers do between ``start`` and ``finish``.
+
+    Attributes:
+        original: what the user says of the original model.
+        folder: where ``flops_meter.json`` goes; None to write no file.
+        source_sha256: digest of the tracked cell or script.
+        display: shows the run; None for silence.
+        declared: FLOPs that the user declares, by reason.
+        record: the record, once the run is finished.
+        sealed: the sealed record, once the run is finished.
+    """
+
+    original: Original = field(default_factory=Original)
+    folder: Path | None = None
+    source_sha256: str | None = None
+    display: Display | None = None
+    declared: Mapping[str, int] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    record: AuditRecord | None = None
+    sealed: Sealed | None = None
+
+    def __post_init__(self) -> None:
+        self.id = uuid.uuid4().hex
+        self._resources = ExitStack()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._journal: Journal | None = None
+        self._journaled_s = 0.0
+
+    # -- life ---------------------------------------------------------------------
+
+    def start(self) -> TrackedRun:
+        """Begin to measure.
+
+        Raises:
+            MissingPackageError: when torch or transformers is missing.
+        """
+        self.meter = _new_meter()
+        self._started = datetime.now(UTC)
+        self._began_s = self.clock()
+        self._poller = NvmlPoller()
+        self._poller.start()
+        self.meter.listeners.append(self._stepped)
+        self._resources.enter_context(_patches(self.meter))
+        if self.folder is not None:
+            self._journal = Journal(self.folder, self.id)
+        if self.display is not None:
+            self._quietly("the display", lambda d: d.show(self.progress()))
+            ticker = threading.Thread(target=self._tick, daemon=True)
+            ticker.start()
+            self._resources.callback(ticker.join, 2.0)
+            self._resources.callback(self._stop.set)
+        return self
+
+    def finish(self, outcome: str) -> AuditRecord:
+        """Stop measuring, judge, seal, write and show; once.
+
+        Args:
+            outcome: ``completed``, ``interrupted`` or ``failed``.
+        """
+        if self.record is not None:
+            return self.record
+        try:
+            self.meter.settle()
+        except Exception as error:  # noqa: BLE001 evidence of the rest must survive
+            self.meter.gap("the last passes", error)
+        self._resources.close()
+        self._hardware = self._poller.stop()
+        progress = self.progress(outcome)
+        self.record = self._record(outcome)
+        self.sealed = seal(self.record)
+        if self._keep():
+            self.record = self._record(outcome)  # with the gap that keeping it left
+            self.sealed = seal(self.record)
+        sealed, record = self.sealed, self.record
+        self._quietly("the display", lambda d: d.finish(progress, sealed, record))
+        return record
+
+    def __enter__(self) -> TrackedRun:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish; whatever was raised passes on unchanged."""
+        if kind is None:
+            self.finish("completed")
+        else:
+            stopped = issubclass(kind, KeyboardInterrupt)
+            self.finish("interrupted" if stopped else "failed")
+
+    # -- while it runs ------------------------------------------------------------
+
+    def progress(self, outcome: str = "running") -> Progress:
+        """Return where the run stands."""
+        flops = self.meter.flops() + FlopTotals(declared=sum(self.declared.values()))
+        decision, reason = self._judge(flops)
+        notion = decision.compared_notion if decision else "direct"
+        compared = flops.cumulative if notion == "cumulative" else flops.direct
+        uncounted = self.meter.uncounted()
+        now = Progress(
+            flops=compared,
+            flops_executed=flops.executed,
+            line=decision.line if decision else None,
+            line_text=decision.line_text if decision else reason,
+            verdict=decision.verdict if decision else None,
+            tokens=self.meter.tokens(),
+            step=self.meter.steps,
+            steps=self.meter.steps_planned,
+            elapsed_s=self.clock() - self._began_s,
+            outcome=outcome,
+            counted=not uncounted,
+        )
+        return self._with_projection(now, flops)
+
+    def _with_projection(self, now: Progress, flops: FlopTotals) -> Progress:
+        projected = now.projected
+        if projected is None or now.verdict is None:
+            return now
+        rest = flops + FlopTotals(forward=max(projected - now.flops, 0))
+        decision, _ = self._judge(rest)
+        verdict = decision.verdict if decision else None
+        return Progress(**{**vars(now), "projected_verdict": verdict})
+
+    def _judge(self, flops: FlopTotals) -> tuple[Decision | None, str]:
+        """Return the decision, or why there is none."""
+        try:
+            return self.original.judge(flops, self.meter.trained_model_id()), ""
+        except FlopsMagicError as error:
+            return None, str(error)
+
+    def _stepped(self) -> None:
+        self._quietly("the display", lambda d: d.update(self.progress()))
+        now_s = self.clock()
+        if self._journal and now_s - self._journaled_s >= _JOURNAL_EVERY_S:
+            self._journaled_s = now_s
+            try:
+                self._journal.save(seal(self._record("recovered")))
+            except (FlopsMagicError, OSError) as error:
+                self.meter.gap("the journal", error)
+
+    def _tick(self) -> None:
+        """Show that time passes while a long step runs."""
+        while not self._stop.wait(1.0):
+            self._quietly("the display", lambda d: d.update(self.progress()))
+
+    def _quietly(self, where: str, act: Callable[[Display], None]) -> None:
+        if self.display is None:
+            return
+        with self._lock:
+            try:
+                act(self.display)
+            except Exception as error:  # noqa: BLE001 a broken gauge stops nothing
+                self.meter.gap(where, error)
+
+    # -- the record ---------------------------------------------------------------
+
+    def _record(self, outcome: str) -> AuditRecord:
+        models = self.meter.models()
+        record = AuditRecord(
+            run=Run(
+                id=self.id,
+                started_at=self._started.isoformat(timespec="milliseconds"),
+                ended_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                elapsed_s=f"{self.clock() - self._began_s:.3f}",
+                outcome=outcome,
+                steps=self.meter.steps,
+                steps_planned=self.meter.steps_planned,
+                source_sha256=self.source_sha256,
+            ),
+            models=models,
+            flops=sum(
+                (use.flops() for use in models),
+                FlopTotals(declared=sum(self.declared.values())),
+            ),
+            declared=self.declared,
+            legacy=_legacy(models),
+            data=dict(self.meter.facts) | sagemaker_job(),
+            hardware=getattr(self, "_hardware", {}),
+            assumptions=ASSUMPTIONS + _more_assumptions(models),
+            uncertainty=UNCERTAINTY,
+            gaps=tuple(self.meter.gaps),
+            versions=versions(),
+        )
+        return self._judged(record)
+
+    def _judged(self, record: AuditRecord) -> AuditRecord:
+        decision, reason = self._judge(record.flops)
+        if decision and not record.complete and decision.verdict != "over":
+            decision = None
+            reason = (
+                "the operations of "
+                f"{', '.join(self.meter.uncounted())} could not be counted, so the "
+                "total is a lower bound; see the gaps"
+            )
+        verdict = decision.to_dict() if decision else None
+        return AuditRecord(**{**vars(record), "decision": verdict, "undecided": reason})
+
+    def _keep(self) -> bool:
+        """Write ``flops_meter.json``; return whether that left a gap."""
+        if self.folder is None or self.record is None or self.sealed is None:
+            return False
+        path = self.folder / "flops_meter.json"
+        try:
+            write_json(path, flops_meter(self.record, self.sealed))
+        except FlopsMagicError as error:
+            self.meter.gap("flops_meter.json", error)
+            return True
+        if self._journal:
+            self._journal.discard()
+        return False
+
+
+def attach_to_trainers(
+    *,
+    base_model: str | None = None,
+    original_flops: int | str | None = None,
+    systemic_risk: bool | None = None,
+    original_is_gpai: bool | None = None,
+    folder: str | Path | None = None,
+) -> TrackedRun:
+    """Measure every Hugging Face Trainer that is made or trained inside the block.
+
+    ::
+
+        with flops_magic.attach_to_trainers(base_model="Qwen/Qwen3-8B") as run:
+            trainer.train()
+        print(run.record.flops.direct)
+
+    Args:
+        base_model: id of the original model; the trained model's own name otherwise.
+        original_flops: the original's training compute in FLOP, if you know better.
+        systemic_risk: whether the original was classified as a GPAI model with
+            systemic risk; None if unknown.
+        original_is_gpai: whether the original is a GPAI model; None to go by 10^23.
+        folder: where ``flops_meter.json`` goes; None to write no file.
+
+    Returns:
+        A context manager; ``.record`` and ``.sealed`` are there after the block.
+
+    Raises:
+        UnknownModelError: when ``base_model`` is not in the registry.
+        MissingPackageError: at the block's start, without torch or transformers.
+    """
+    original = Original.of(
+        base_model=base_model,
+        original_flops=original_flops,
+        systemic_risk=systemic_risk,
+        original_is_gpai=original_is_gpai,
+    )
+    return TrackedRun(original, Path(folder) if folder is not None else None)
+
+
+def _new_meter() -> TrainerMeter:
+    try:
+        from flops_magic.measure.meter import TrainerMeter
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"tracking a Trainer needs {error.name}; run pip install "
+            "'flops-magic[train]'"
+        ) from error
+    return TrainerMeter()
+
+
+def _patches(meter: TrainerMeter) -> Any:
+    from flops_magic.measure.trainers import patched_trainers
+
+    return patched_trainers(meter)
+
+
+def _legacy(models: tuple[Any, ...]) -> dict[str, Any]:
+    """Return (4·N_total + 2·N_trainable)·D of the trained models, for comparison."""
+    trained = [use for use in models if use.role == "trained" and use.profile]
+    if len(trained) != 1:
+        return {}
+    (use,) = trained
+    tokens = sum(row.total.tokens for row in use.histogram if row.kind == "train")
+    total, trainable = use.profile.parameters_total, use.profile.parameters_trainable
+    return {
+        "formula": "(4·N_total + 2·N_trainable)·D",
+        "N_total": total,
+        "N_trainable": trainable,
+        "tokens": tokens,
+        "flops": lora_pd(total, trainable, tokens),
+    }
+
+
+def _more_assumptions(models: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return what holds for these models only."""
+    trained = [use for use in models if use.role == "trained"]
+    lines = []
+    if len(trained) > 1:
+        lines.append(
+            f"{len(trained)} models were trained; their compute is added up and held "
+            "against one original."
+        )
+    unknown = sorted(
+        {op for use in models if use.profile for op in use.profile.unknown_ops}
+    )
+    if unknown:
+        lines.append(
+            f"Operations without a formula, not counted: {', '.join(unknown)}."
+        )
+    notes = {note for use in models if use.profile for note in use.profile.notes}
+    return (*lines, *sorted(notes))
