@@ -1,4 +1,4 @@
-"""The command line's door: ``flops-magic``. Exit 0 holds, 1 does not, 2 used wrongly."""
+"""The command line: ``flops-magic``. Exit 0 holds, 1 does not, 2 used wrongly."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from flops_magic.core.units import parse_count
 from flops_magic.errors import FlopsMagicError, InputError, UnknownModelError
 
 if TYPE_CHECKING:
-    from flops_magic.core.rules import Decision
+    from flops_magic.core.decision import Decision
 
 METHODS = ("full", "lora", "qlora", "spectrum")
 

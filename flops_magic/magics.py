@@ -1,4 +1,4 @@
-"""The notebook's door: ``%flops_estimate``, ``%%flops_track`` and what goes with them."""
+"""The notebook magics: ``%flops_estimate``, ``%%flops_track`` and their company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m flops_magic.track SCRIPT``: how torchrun and accelerate launch start it."""
+"""``python -m flops_magic.track SCRIPT``: for torchrun and accelerate launch."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flops_magic.core.formulas import lora_pd
 from flops_magic.core.judge import Original
 from flops_magic.core.progress import Progress
 from flops_magic.core.record import AuditRecord, Run
 from flops_magic.core.seal import Sealed, seal
+from flops_magic.core.statements import UNCERTAINTY, assumptions_of, legacy_figure
 from flops_magic.core.tally import FlopTotals
 from flops_magic.errors import FlopsMagicError, MissingPackageError
 from flops_magic.evidence.sinks import Journal, flops_meter, write_json
@@ -29,17 +29,9 @@ from flops_magic.measure.environment import sagemaker_job, versions
 from flops_magic.measure.nvml import NvmlPoller
 
 if TYPE_CHECKING:
-    from flops_magic.core.rules import Decision
+    from flops_magic.core.decision import Decision
     from flops_magic.measure.meter import TrainerMeter
 
-ASSUMPTIONS = (
-    "Matrix products, convolutions, attention products and scans are counted.",
-    "A multiply-add is two operations.",
-    "Attention counts the full square; direct_causal holds what a causal mask leaves.",
-    "Padding positions are computed and counted; tokens_non_padding stands beside.",
-    "A forward pass with gradients in training is counted with its backward pass.",
-)
-UNCERTAINTY = ("Not counted: element-wise work, about 0.1 to 1 per cent.",)
 _JOURNAL_EVERY_S = 5.0
 
 
@@ -237,10 +229,10 @@ class TrackedRun:
                 FlopTotals(declared=sum(self.declared.values())),
             ),
             declared=self.declared,
-            legacy=_legacy(models),
+            legacy=legacy_figure(models),
             data=dict(self.meter.facts) | sagemaker_job(),
             hardware=getattr(self, "_hardware", {}),
-            assumptions=ASSUMPTIONS + _more_assumptions(models),
+            assumptions=assumptions_of(models),
             uncertainty=UNCERTAINTY,
             gaps=tuple(self.meter.gaps),
             versions=versions(),
@@ -329,40 +321,3 @@ def _patches(meter: TrainerMeter) -> Any:
     from flops_magic.measure.trainers import patched_trainers
 
     return patched_trainers(meter)
-
-
-def _legacy(models: tuple[Any, ...]) -> dict[str, Any]:
-    """Return (4·N_total + 2·N_trainable)·D of the trained models, for comparison."""
-    trained = [use for use in models if use.role == "trained" and use.profile]
-    if len(trained) != 1:
-        return {}
-    (use,) = trained
-    tokens = sum(row.total.tokens for row in use.histogram if row.kind == "train")
-    total, trainable = use.profile.parameters_total, use.profile.parameters_trainable
-    return {
-        "formula": "(4·N_total + 2·N_trainable)·D",
-        "N_total": total,
-        "N_trainable": trainable,
-        "tokens": tokens,
-        "flops": lora_pd(total, trainable, tokens),
-    }
-
-
-def _more_assumptions(models: tuple[Any, ...]) -> tuple[str, ...]:
-    """Return what holds for these models only."""
-    trained = [use for use in models if use.role == "trained"]
-    lines = []
-    if len(trained) > 1:
-        lines.append(
-            f"{len(trained)} models were trained; their compute is added up and held "
-            "against one original."
-        )
-    unknown = sorted(
-        {op for use in models if use.profile for op in use.profile.unknown_ops}
-    )
-    if unknown:
-        lines.append(
-            f"Operations without a formula, not counted: {', '.join(unknown)}."
-        )
-    notes = {note for use in models if use.profile for note in use.profile.notes}
-    return (*lines, *sorted(notes))

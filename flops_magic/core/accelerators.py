@@ -13,7 +13,9 @@ from flops_magic.core.units import parse_decimal
 from flops_magic.errors import UnknownAcceleratorError
 
 FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp8")
-_SLICED = re.compile(r"\bMIG\b|\bvGPU\b|\bGRID\b|-\d+[QCBA]\b")
+_SLICED = re.compile(r"\bMIG\b|\bvGPU\b|\bGRID\b|-\d+[QCBA]\b", re.IGNORECASE)
+# a laptop part bears the name of a faster card
+_LAPTOP = re.compile(r"\b(?:Laptop|Mobile)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def find_accelerator(name: str) -> Accelerator:
         raise UnknownAcceleratorError(
             f"{name!r} is a slice of a device, and its share of the peak is not known; "
             "pass the peak of the slice yourself"
+        )
+    if _LAPTOP.search(name):
+        raise UnknownAcceleratorError(
+            f"{name!r} is a laptop part, slower than the card of that name, and not in "
+            "the table; pass its peak yourself"
         )
     for row in accelerators():
         if name.lower() == row.name.lower() or re.search(

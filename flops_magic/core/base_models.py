@@ -21,10 +21,28 @@ from flops_magic.errors import UnknownModelError
 # "base" are no such things: they name another model.
 _SUFFIXES = re.compile(
     r"[-_.](?:(?:unsloth-)?bnb-[48]bit|[48]bit|int[48]|gguf|gptq|awq|exl2|mlx|fp8|bf16"
-    r"|fp16|w[48]a(?:8|16)|quantized|dynamic|nvfp4|mxfp4|hf)$",
+    r"|fp16|w[48]a(?:8|16)|i?q\d(?:_[a-z0-9]+)*|quantized|dynamic|nvfp4|mxfp4|hf)$",
     re.IGNORECASE,
 )
-_TUNED = re.compile(r"[-_](?:instruct|it|chat|chat-hf|base|pt)$", re.IGNORECASE)
+_TUNED = re.compile(r"[-_](?:instruct|it|chat|chat-hf)$", re.IGNORECASE)
+# "base" marks a stage where a size stands in the name, as in Qwen3-8B-Base; in
+# t5-base it is the size itself and must not be taken off or put on.
+_SIZE = re.compile(r"\d[bm]\d*(?:[-_.]|$)", re.IGNORECASE)
+_STAGE = re.compile(r"-(?:base|pt)$", re.IGNORECASE)
+_MIRRORS = (
+    "unsloth",
+    "mlx-community",
+    "bartowski",
+    "thebloke",
+    "lmstudio-community",
+    "neuralmagic",
+    "redhatai",
+)
+
+_CONFIGS = (
+    ("adapter_config.json", "base_model_name_or_path"),
+    ("config.json", "_name_or_path"),
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +121,7 @@ def lookup(name: str) -> Match:
         UnknownModelError: with near names.
     """
     asked = name.strip()
-    folder = Path(asked).expanduser()
-    if asked and folder.is_dir():
+    if folder := _model_folder(asked):
         return _lookup_folder(folder)
     for candidate, rule in _candidates(asked):
         for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
@@ -148,8 +165,10 @@ def _candidates(name: str) -> Iterator[tuple[str, str]]:
         yield bare, "mirror or quantisation suffix taken off"
     if (untuned := _TUNED.sub("", bare)) != bare:
         yield untuned, "tuned variant of the same model"
-    for suffix in ("-Base", "-base", "-hf", "-pt"):
-        yield untuned + suffix, "tuned variant of the same model"
+    if _SIZE.search(untuned):
+        stem = _STAGE.sub("", untuned)
+        for suffix in ("", "-base", "-hf", "-pt"):
+            yield stem + suffix, "tuned variant of the same model"
 
 
 @cache
@@ -173,9 +192,7 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
             table.setdefault(bare, (model, name))
     unique = {bare: table[bare] for bare, ids in owners.items() if len(ids) == 1}
     return unique | {
-        f"{owner}/{bare}": found
-        for bare, found in unique.items()
-        for owner in ("unsloth", "mlx-community", "bartowski", "thebloke")
+        f"{owner}/{bare}": found for bare, found in unique.items() for owner in _MIRRORS
     }
 
 
@@ -194,11 +211,24 @@ def _near(name: str) -> str:
     return f"; near: {', '.join(map(repr, unique))}" if unique else ""
 
 
+def _model_folder(name: str) -> Path | None:
+    """Return the folder that a name means; None where it means no folder.
+
+    A folder without a model, such as an empty output folder ``gpt2``, does not hide
+    the model of that name.
+    """
+    try:
+        folder = Path(name).expanduser()
+        if not name or not folder.is_dir():
+            return None
+        holds = any((folder / file).is_file() for file, _ in _CONFIGS)
+    except (OSError, RuntimeError, ValueError):  # no path at all
+        return None
+    return folder if holds or name.lower() not in _by_id() else None
+
+
 def _lookup_folder(folder: Path) -> Match:
-    for file, key in (
-        ("adapter_config.json", "base_model_name_or_path"),
-        ("config.json", "_name_or_path"),
-    ):
+    for file, key in _CONFIGS:
         path = folder / file
         if not path.is_file():
             continue

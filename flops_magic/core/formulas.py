@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from flops_magic.core.units import parse_decimal
+from flops_magic.core.units import parse_count, parse_decimal
 from flops_magic.errors import QuantityError
 
 Exact = int | str | Fraction
@@ -63,10 +63,16 @@ def hardware_flops(
 
     Source: Guidelines, points 123 to 126 (A.2.1).
     """
+    seconds, peak = exact(device_seconds), exact(peak_flops_per_s)
     share = exact(utilisation)
     if not 0 <= share <= 1:
         raise QuantityError(f"utilisation {utilisation!r} is not between 0 and 1")
-    return exact(device_seconds) * exact(peak_flops_per_s) * share
+    if seconds < 0 or peak < 0:
+        raise QuantityError(
+            f"device_seconds={device_seconds!r} and peak_flops_per_s="
+            f"{peak_flops_per_s!r} must not be negative"
+        )
+    return seconds * peak * share
 
 
 def weighted_peak(units: Iterable[tuple[int, Exact]]) -> Fraction:
@@ -109,6 +115,8 @@ def exact(value: Exact) -> Fraction:
 
 
 def _count(name: str, value: int) -> int:
-    if value < 0:
-        raise QuantityError(f"{name}={value!r} is negative")
-    return value
+    """Return a count as an int, also where a float such as 3.8e9 was passed."""
+    try:
+        return parse_count(value)
+    except QuantityError as error:
+        raise QuantityError(f"{name}: {error}") from error

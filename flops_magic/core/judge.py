@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flops_magic.core.base_models import lookup
-from flops_magic.core.rules import Decision, decide
+from flops_magic.core.decision import Decision
+from flops_magic.core.rules import decide
 from flops_magic.core.tally import FlopTotals
 from flops_magic.core.units import parse_count
 from flops_magic.errors import UnknownModelError, UnknownOriginalError

@@ -8,17 +8,16 @@ that it is met or not met, never who is a provider.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
 from flops_magic.core.base_models import lookup
+from flops_magic.core.decision import Decision, Facts
 from flops_magic.core.explanations import explain
 from flops_magic.core.law import law, presumed_high_impact, straddles
 from flops_magic.core.units import parse_count
 from flops_magic.errors import InputError, UnknownOriginalError
 
-VERDICTS = ("below", "near", "over", "not_engaged")
 # Point numbers as adopted; the text of July 2025 prints 57 to 130 three higher.
 _POINTS = {
     "row-0": "22",
@@ -30,105 +29,6 @@ _POINTS = {
     "row-6": "17",
 }
 _JULY_PRINT = {"22": "23", "57": "60", "60": "63", "61": "64", "67": "70", "17": "17"}
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that a decision rests on; the same facts always give the same decision.
-
-    Attributes:
-        flops_direct: compute of the modification that directly updates parameters.
-        flops_cumulative: that, and what else contributed to capabilities.
-        original_flops: training compute of the original; None if nobody can know it.
-        original_source: who says so.
-        base_model: id of the original; empty if unnamed.
-        systemic_risk: whether the original is classified so; None if unknown.
-        original_is_gpai: whether the original is a GPAI model; None to go by 10^23.
-        same_provider: whether the original's own provider, or its agent, trains.
-        union_market: whether the result is placed on the Union market.
-        rules_version: version of the thresholds.
-    """
-
-    flops_direct: int
-    flops_cumulative: int
-    original_flops: int | None
-    original_source: str
-    base_model: str = ""
-    systemic_risk: bool | None = None
-    original_is_gpai: bool | None = None
-    same_provider: bool = False
-    union_market: bool = True
-    rules_version: str = ""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the Guidelines' criterion says of a modification.
-
-    Attributes:
-        rule: row of the decision table, ``row-0`` to ``row-6``.
-        verdict: ``below``, ``near`` (the 30 % margin straddles the line), ``over``
-            (strictly greater), ``not_engaged``.
-        compared: FLOPs held against the threshold.
-        compared_notion: ``direct``, ``cumulative`` or ``original and modification``.
-        threshold: FLOP; None where no threshold applies.
-        line: FLOPs of the modification at which the threshold is reached.
-        line_text: the line in a few words.
-        paragraph: point of the Guidelines, numbered as adopted (C(2025) 7719).
-        paragraph_july: the same point as the text of July 2025 prints it.
-        explanation: two sentences for people who are no engineers.
-        flags: what counsel should look at.
-        facts: what it rests on.
-    """
-
-    rule: str
-    verdict: str
-    compared: int
-    compared_notion: str
-    threshold: Fraction | None
-    line: Fraction | None
-    line_text: str
-    paragraph: str
-    paragraph_july: str
-    explanation: str
-    flags: tuple[str, ...]
-    facts: Facts
-
-    @property
-    def ratio(self) -> Fraction | None:
-        """Compared FLOPs as a share of the threshold."""
-        return Fraction(self.compared) / self.threshold if self.threshold else None
-
-    @property
-    def share_of_original(self) -> Fraction | None:
-        """Compared FLOPs as a share of the original's training compute."""
-        original = self.facts.original_flops
-        return Fraction(self.compared, original) if original else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the decision for a record: text, integers, None and booleans only."""
-        ratio = self.ratio
-        return {
-            "rule": self.rule,
-            "verdict": self.verdict,
-            "compared": str(self.compared),
-            "compared_notion": self.compared_notion,
-            "threshold": None if self.threshold is None else str(self.threshold),
-            "line": None if self.line is None else str(self.line),
-            "line_text": self.line_text,
-            "ratio": None if ratio is None else str(ratio),
-            "paragraph": self.paragraph,
-            "paragraph_july": self.paragraph_july,
-            "explanation": self.explanation,
-            "flags": list(self.flags),
-            "facts": {
-                f.name: str(value)
-                if isinstance(value := getattr(self.facts, f.name), int)
-                and not isinstance(value, bool)
-                else value
-                for f in fields(self.facts)
-            },
-        }
 
 
 def decide(

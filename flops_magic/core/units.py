@@ -12,12 +12,13 @@ from fractions import Fraction
 
 from flops_magic.errors import QuantityError
 
-_SUFFIXES = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12, "p": 15, "e": 18}
+_SUFFIXES = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12, "p": 15}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)\s*([kmbgtp]?)", re.IGNORECASE)
-_POWER = re.compile(r"(\d+)\s*(?:\*\*|\^)\s*(\d{1,3})")
+_POWER = re.compile(r"(\d{1,30})\s*(?:\*\*|\^)\s*(\d{1,3})")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _EXACT = Context(prec=400)
 _EXACT_FLOATS_END = 2**53
+_LARGEST_EXPONENT = 2000
 
 
 def parse_count(value: object, *, minimum: int = 0) -> int:
@@ -31,6 +32,11 @@ def parse_count(value: object, *, minimum: int = 0) -> int:
         QuantityError: for what is no whole number of at least ``minimum``.
     """
     number = _exact(value)
+    if number is None and isinstance(value, float):
+        raise QuantityError(
+            f"{value!r} is a float, which may have lost digits; pass it as text, such "
+            "as '3.3e24', or as an int"
+        )
     if number is None:
         raise QuantityError(
             f"{value!r} is no count; write digits, or 25M, 1.5B, 3.3e24, 10**25"
@@ -74,8 +80,8 @@ def parse_decimal(text: str) -> Fraction:
         number = Decimal(text)
     except InvalidOperation as error:
         raise QuantityError(f"{text!r} is no decimal number") from error
-    if not number.is_finite():
-        raise QuantityError(f"{text!r} is no finite number")
+    if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise QuantityError(f"{text!r} is no number in a usable range")
     return Fraction(number)
 
 
@@ -98,7 +104,7 @@ def short(value: int | Fraction) -> str:
     """Return a readable number with three significant figures: 3.30 × 10²⁴."""
     if value == 0:
         return "0"
-    if abs(value) < 10_000 and Fraction(value).denominator == 1:
+    if abs(Fraction(value)) < 10_000 and Fraction(value).denominator == 1:
         return str(int(value))
     mantissa, exponent = _scientific(value, 3)
     if 0 <= exponent < 4:
@@ -157,12 +163,12 @@ def percent_text(ratio: Fraction) -> str:
 
 def count_text(count: int) -> str:
     """Return a count of tokens or parameters for people: 25.0M, 1.50B, 512."""
-    for letter, power in (("T", 12), ("B", 9), ("M", 6), ("K", 3)):
-        if count >= 10**power:
-            mantissa = Fraction(count, 10**power)
-            digits = 2 if mantissa < 10 else 1 if mantissa < 100 else 0
-            return f"{float(mantissa):.{digits}f}{letter}"
-    return str(count)
+    if count < 1000:
+        return str(count)
+    mantissa, exponent = _scientific(count, 3)
+    step = min(exponent // 3, 4)
+    shift = exponent - 3 * step
+    return f"{Decimal(mantissa).scaleb(shift):.{max(2 - shift, 0)}f}{'KMBT'[step - 1]}"
 
 
 def seconds_text(elapsed_s: float) -> str:

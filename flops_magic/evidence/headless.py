@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flops_magic.errors import EvidenceError, InputError, MissingPackageError
-from flops_magic.evidence.notebook import is_notebook, lift, read_tree, write_notebook
+from flops_magic.evidence.files import write_text
+from flops_magic.evidence.notebook import is_notebook, lift, read_tree
 
 HEADLESS = "FLOPS_MAGIC_HEADLESS"
 
@@ -61,14 +62,6 @@ def run_notebook(
     try:
         client.execute(env=environment)
     finally:
-        tree = nbformat.from_dict(client.nb)
-        lift(tree)
-        write_notebook(target, nbformat.v4.strip_transient(_split(tree)))
+        lift(client.nb)
+        write_text(target, nbformat.writes(client.nb) + "\n")
     return target
-
-
-def _split(tree: Any) -> Any:
-    """Return the notebook with multi-line text as lists, as nbformat writes it."""
-    from nbformat.v4.rwbase import split_lines
-
-    return split_lines(tree)

@@ -208,6 +208,7 @@ def _decision_problems(record: AuditRecord, name: str) -> Iterator[VerificationE
         "threshold",
         "line",
         "ratio",
+        "share_of_line",
         "paragraph",
     ):
         if record.decision.get(key) != tree[key]:

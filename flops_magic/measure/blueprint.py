@@ -8,34 +8,22 @@ model's, and a difference is an error.
 
 from __future__ import annotations
 
-import copy
 import inspect
-import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from flops_magic.core.profile import PassShape
-from flops_magic.errors import InputError, MissingPackageError, UnsupportedModelError
-from flops_magic.measure.layers import Repeat, find_repeats, keep_layers
-from flops_magic.measure.live import (
-    LiveSetup,
-    live_setup,
-    parameter_names_match,
-)
+from flops_magic.errors import UnsupportedModelError
+from flops_magic.measure.layers import Repeat, keep_layers
+from flops_magic.measure.mixture import idle_expert_parameters, text_config
 
-# transformers 5 renamed the keyword
-_DTYPE = "torch_dtype" if transformers.__version__.startswith("4.") else "dtype"
-METHODS = ("full", "lora", "qlora", "spectrum")
 _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
 
 
@@ -71,7 +59,7 @@ class Blueprint:
         sizes = {p: p.numel() for p in self.model.parameters()}
         self.parameters_total = sum(sizes.values())
         self.parameters_trainable = sum(n for p, n in sizes.items() if p.requires_grad)
-        self.parameters_active = self.parameters_total - _idle_expert_parameters(
+        self.parameters_active = self.parameters_total - idle_expert_parameters(
             self.base
         )
 
@@ -111,7 +99,7 @@ class Blueprint:
     ) -> list[tuple[int, int, int]]:
         """Return the probes that the model's positions and switches allow."""
         longest = getattr(
-            _text_config(self.base.config), "max_position_embeddings", None
+            text_config(self.base.config), "max_position_embeddings", None
         )
         scale = 1
         while isinstance(longest, int) and longest > 0 and 48 // scale > longest:
@@ -189,230 +177,3 @@ class Blueprint:
             yield
         finally:
             hook.remove()
-
-
-def blueprint_of(
-    source: Any,
-    *,
-    method: str = "full",
-    lora_rank: int = 16,
-    lora_targets: str | Sequence[str] = "all-linear",
-    trainable: Sequence[str] | None = None,
-    gradient_checkpointing: bool = False,
-) -> Blueprint:
-    """Build the blueprint of a live model, a configuration, a folder or a Hub id.
-
-    Raises:
-        UnsupportedModelError: when it cannot be built.
-        InputError: for an unknown method, folder or pattern.
-        MissingPackageError: when transformers or peft is needed and missing.
-    """
-    if method not in METHODS:
-        raise InputError(f"no method {method!r}; there are {', '.join(METHODS)}")
-    live = live_setup(source) if isinstance(source, torch.nn.Module) else None
-    config = live.config if live else _config_of(source)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = _fake_model(config, live.model_class if live else None)
-        if live and live.adapters:
-            model = _with_live_adapters(model, live)
-            method = "qlora" if live.quantized else "lora"
-        elif method in ("lora", "qlora"):
-            model = _with_lora(model, lora_rank, lora_targets)
-    if live:
-        parameter_names_match(model, live)
-        if not live.adapters and method == "full" and live.frozen:
-            method = "spectrum"
-    elif method == "spectrum":
-        _freeze_all_but(model, trainable)
-    options = live.checkpointing if live else None
-    if options is None and gradient_checkpointing:
-        options = {"use_reentrant": False}
-    input_grads = live.input_grads if live else False
-    if options is not None and not live and method in ("lora", "qlora"):
-        input_grads = True  # peft and the Trainer switch it on with checkpointing
-    with mode:
-        _to_fake(model)
-    plan = Blueprint(
-        model,
-        mode,
-        method,
-        checkpointing=options,
-        checkpointed=live.checkpointed if live else None,
-        input_grads=input_grads,
-    )
-    plan.repeats = find_repeats(plan.base, input_grads)
-    return plan
-
-
-def _config_of(source: Any) -> Any:
-    """Return a transformers configuration for a config, a folder or a Hub id."""
-    if isinstance(source, transformers.PretrainedConfig):
-        return source
-    if not isinstance(source, (str, Path)):
-        raise InputError(
-            f"cannot profile {type(source).__name__!r}; pass a transformers model, its "
-            "config, a folder with a config.json, or a Hub id in the local cache"
-        )
-    try:
-        return transformers.AutoConfig.from_pretrained(
-            str(source), local_files_only=True
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"no configuration for {str(source)!r} on this machine; pass a folder with "
-            "a config.json or a config object, or download the model first"
-        ) from error
-
-
-def _fake_model(config: Any, model_class: Any) -> Any:
-    """Build the model on the meta device; its weights have shapes and no storage."""
-    config = copy.deepcopy(config)
-    for part in _config_parts(config):
-        if getattr(part, "quantization_config", None) is not None:
-            del part.quantization_config
-    experts = _experts(config)
-    # grouped expert products take bfloat16 only
-    dtype = torch.bfloat16 if experts else torch.float32
-    build: Callable[..., Any]
-    if model_class is None:
-        build = transformers.AutoModelForCausalLM.from_config
-    else:
-        build = model_class._from_config
-    try:
-        model = build(config, attn_implementation="eager", **{_DTYPE: dtype})
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
-        raise UnsupportedModelError(
-            f"{type(config).__name__} cannot be built as a language model: "
-            f"{type(error).__name__}: {reason}"
-        ) from error
-    return model
-
-
-def _to_fake(model: Any) -> None:
-    """Exchange meta tensors for fake tensors on the CPU, ties and flags kept.
-
-    Model code asks for the device of its tensors, and transformers 4.57 enters an
-    autocast of that device, which ``meta`` refuses.
-    """
-    done: dict[int, Any] = {}
-
-    def fake(tensor: Any) -> Any:
-        if id(tensor) not in done:
-            twin = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-            if isinstance(tensor, torch.nn.Parameter):
-                twin = torch.nn.Parameter(twin, requires_grad=tensor.requires_grad)
-            done[id(tensor)] = twin
-        return done[id(tensor)]
-
-    for module in model.modules():
-        for tensors in (module._parameters, module._buffers, vars(module)):
-            for name, tensor in list(tensors.items()):
-                if isinstance(tensor, torch.Tensor):
-                    tensors[name] = fake(tensor)
-
-
-def _with_live_adapters(model: Any, live: LiveSetup) -> Any:
-    from peft import get_peft_model
-
-    (first, config), *rest = [
-        (name, copy.deepcopy(config)) for name, config in live.adapters.items()
-    ]
-    wrapped = get_peft_model(
-        model, config, adapter_name=first, autocast_adapter_dtype=False
-    )
-    for name, other in rest:
-        wrapped.add_adapter(name, other)
-    if live.active_adapter is not None:
-        wrapped.set_adapter(live.active_adapter)
-    return wrapped
-
-
-def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise MissingPackageError(
-            "LoRA needs peft; run pip install 'flops-magic[trl]'"
-        ) from error
-    if rank < 1:
-        raise InputError(f"lora_rank={rank!r} is no rank; pass 1 or more")
-    chosen = targets if isinstance(targets, str) else list(targets)
-    try:
-        return get_peft_model(
-            model,
-            LoraConfig(r=rank, target_modules=chosen, task_type="CAUSAL_LM"),
-            autocast_adapter_dtype=False,
-        )
-    except ValueError as error:
-        raise InputError(
-            f"no module of {type(model).__name__} is named {targets!r}; pass "
-            "'all-linear' or names such as ['q_proj', 'v_proj']"
-        ) from error
-
-
-def _freeze_all_but(model: Any, trainable: Sequence[str] | None) -> None:
-    if not trainable:
-        raise InputError(
-            "spectrum trains some parameters only; pass their names or patterns as "
-            "trainable=[…], or the YAML that Spectrum wrote"
-        )
-    patterns = [re.compile(pattern) for pattern in trainable]
-    found = set()
-    for name, parameter in model.named_parameters():
-        hits = [pattern for pattern in patterns if pattern.search(name)]
-        parameter.requires_grad_(bool(hits))
-        found.update(hits)
-    if missing := [p.pattern for p in patterns if p not in found]:
-        raise InputError(f"no parameter of {type(model).__name__} matches {missing}")
-
-
-def _config_parts(config: Any) -> list[Any]:
-    parts = [config]
-    parts += [
-        part
-        for name in getattr(config, "sub_configs", {})
-        if (part := getattr(config, name, None)) is not None
-    ]
-    return parts
-
-
-def _text_config(config: Any) -> Any:
-    return config.get_text_config() if hasattr(config, "get_text_config") else config
-
-
-def _experts(config: Any) -> tuple[int, int] | None:
-    """Return (experts, experts a token uses) of a mixture; None for a dense model."""
-    text = _text_config(config)
-    names = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
-    total = next((n for k in names if isinstance(n := getattr(text, k, None), int)), 0)
-    used = next(
-        (
-            n
-            for k in (
-                "num_experts_per_tok",
-                "moe_topk",
-                "num_experts_per_token",
-                "top_k_experts",
-            )
-            if isinstance(n := getattr(text, k, None), int)
-        ),
-        0,
-    )
-    return (total, used) if total > 1 and used else None
-
-
-def _idle_expert_parameters(base: Any) -> int:
-    """Return how many expert parameters one token does not use."""
-    experts = _experts(base.config)
-    if experts is None:
-        return 0
-    total, used = experts
-    stacked: int = sum(
-        p.numel()
-        for name, p in base.named_parameters()
-        if re.search(r"\.experts\.", name) and "shared_expert" not in name
-    )
-    return stacked - stacked * used // total

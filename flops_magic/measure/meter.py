@@ -31,6 +31,7 @@ class _Watched:
     base: Any
     observer: PassObserver
     profile: FlopsProfile | None = None
+    refused: bool = False
     trains: bool = False
 
 
@@ -136,8 +137,10 @@ class TrainerMeter:
         for watched in self._watched.values():
             if watched.profile is not None:
                 continue
+            watched.refused = True
             try:
                 watched.profile = profile_model(watched.model)
+                watched.refused = False
             except CountingError as error:
                 self.gap("operations not counted", error)
             except Exception as error:  # noqa: BLE001 a broken meter may not stop training
@@ -198,12 +201,11 @@ class TrainerMeter:
         return sum(w.observer.tally.total("train").tokens for w in watched)
 
     def uncounted(self) -> list[str]:
-        """Return the names of the models that ran and have no profile."""
+        """Return the names of the models that ran and cannot be counted."""
         return [
             type(watched.base).__name__
             for watched in list(self._watched.values())
-            if watched.profile is None
-            and (watched.trains or watched.observer.tally.rows())
+            if watched.refused and (watched.trains or watched.observer.tally.rows())
         ]
 
     def trained_model_id(self) -> str | None:

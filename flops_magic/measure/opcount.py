@@ -29,7 +29,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from flops_magic.core.profile import FlopsProfile, PassCost
 from flops_magic.errors import ShapeFitError, UnsupportedModelError
-from flops_magic.measure.blueprint import Blueprint, blueprint_of
+from flops_magic.measure.blueprint import Blueprint
+from flops_magic.measure.building import blueprint_of
 from flops_magic.measure.flop_formulas import OperationCounter
 
 Probe = tuple[int, int, int]  # batch_size, seq_len, logits (-1: every position)

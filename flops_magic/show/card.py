@@ -15,6 +15,7 @@ from flops_magic.core.seal import Sealed
 from flops_magic.core.units import percent_text
 from flops_magic.show.scale import (
     COLOURS,
+    DECADES_ABOVE,
     DECADES_BELOW,
     LINE_AT,
     VERDICT_WORDS,
@@ -30,7 +31,9 @@ def card_html(record: AuditRecord, sealed: Sealed) -> str:
     decision = record.decision
     verdict = decision["verdict"] if decision else None
     colour = COLOURS[verdict]
-    share = Fraction(decision["ratio"]) if decision and decision["ratio"] else None
+    share = None
+    if decision and decision["share_of_line"]:
+        share = Fraction(decision["share_of_line"])
     rows = "".join(
         f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top;'
         f'padding:2px 14px 2px 0;opacity:.75">{escape(name)}</td>'
@@ -97,10 +100,9 @@ def scale_svg(share: Fraction | None, verdict: str | None) -> str:
 
 
 def _ticks() -> list[tuple[int, str, str]]:
-    texts = ["0.0001 %", "0.001 %", "0.01 %", "0.1 %", "1 %", "10 %", "100 %", "10×"]
-    step = _WIDTH / (DECADES_BELOW + 1)
-    anchors = ["start", *["middle"] * 6, "end"]
+    step = _WIDTH / (DECADES_BELOW + DECADES_ABOVE)
+    texts = ["10⁻¹⁰ %", "10⁻⁸ %", "10⁻⁶ %", "10⁻⁴ %", "0.01 %", "1 %", "100 %"]
     return [
-        (round(i * step), text, anchor)
-        for i, (text, anchor) in enumerate(zip(texts, anchors, strict=True))
+        (round(2 * i * step), text, "middle" if i else "start")
+        for i, text in enumerate(texts)
     ]

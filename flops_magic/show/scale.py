@@ -1,11 +1,11 @@
-"""The gauge's logarithmic scale: six decades up to the line, and one beyond."""
+"""The gauge's logarithmic scale: twelve decades up to the line, and one beyond."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from math import log10
 
-DECADES_BELOW = 6
+DECADES_BELOW = 12
 DECADES_ABOVE = 1
 LINE_AT = DECADES_BELOW / (DECADES_BELOW + DECADES_ABOVE)
 
@@ -28,8 +28,8 @@ VERDICT_WORDS = {
 def position(share: Fraction | None) -> float:
     """Return where a share of the line stands on the scale, from 0 to 1.
 
-    Six decades lie below the line and one above; the line itself is at 6/7. Shares
-    outside of the scale stand at its ends.
+    Twelve decades lie below the line and one above; the line itself is at 12/13.
+    Shares outside of the scale stand at its ends.
     """
     if share is None or share <= 0:
         return 0.0

