@@ -35,12 +35,22 @@ def explain(
             "are not engaged. The reason should be documented."
         )
     if threshold is None:
-        return ""
+        return (
+            "The original is declared to be no general-purpose AI model, so the "
+            "one-third criterion is not engaged. Its own compute is unknown, so nobody "
+            "can say whether original and modification together exceed 10²³ FLOP "
+            "(point 17)."
+        )
     share = percent_text(Fraction(compared) / threshold)
     if rule == "row-6":
+        why = (
+            "is no general-purpose AI model by its training compute"
+            if original_flops is not None and original_flops <= threshold
+            else "is declared to be no general-purpose AI model"
+        )
         return (
-            f"The original ({flop_text(original_flops or 0)}) is no general-purpose AI "
-            "model by its training compute, so the one-third criterion is not engaged. "
+            f"The original ({flop_text(original_flops or 0)}) {why}, so the "
+            "one-third criterion is not engaged. "
             f"Original and modification together are {flop_text(compared)}, {share} of "
             "the 10²³ FLOP from which a model is indicatively a general-purpose AI "
             "model (point 17)."

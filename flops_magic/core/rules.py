@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from flops_magic.core.base_models import lookup
+from flops_magic.core.base_models import Match, lookup
 from flops_magic.core.decision import Decision, Facts
 from flops_magic.core.explanations import explain
 from flops_magic.core.law import law, presumed_high_impact, straddles
 from flops_magic.core.units import parse_count
-from flops_magic.errors import InputError, UnknownOriginalError
+from flops_magic.errors import InputError, UnknownModelError, UnknownOriginalError
 
 # Point numbers as adopted; the text of July 2025 prints 57 to 130 three higher.
 _POINTS = {
@@ -37,8 +37,8 @@ def decide(
     flops_cumulative: int | str | None = None,
     base_model: str | None = None,
     original_flops: int | str | None = None,
-    systemic_risk: bool | None = None,
-    original_is_gpai: bool | None = None,
+    systemic_risk: bool | str | None = None,
+    original_is_gpai: bool | str | None = None,
     same_provider: bool = False,
     union_market: bool = True,
     original_inestimable: bool = False,
@@ -52,8 +52,10 @@ def decide(
         base_model: id or alias in the registry.
         original_flops: the original's training compute in FLOP; wins over the registry.
         systemic_risk: whether the original is classified as a GPAI model with
-            systemic risk; None to go by the registry and by 10^25.
-        original_is_gpai: whether it is a GPAI model; None to go by 10^23.
+            systemic risk, also as "yes", "no" or "unknown"; None to go by the registry
+            and by 10^25.
+        original_is_gpai: whether it is a GPAI model, in the same words; None to go by
+            10^23.
         same_provider: whether the original's own provider trains (row 0).
         union_market: False where nothing is placed on the Union market (row 1).
         original_inestimable: True to ask for the substitute threshold, which applies
@@ -80,8 +82,8 @@ def decide(
         None,
         "",
         base_model=base_model or "",
-        systemic_risk=systemic_risk,
-        original_is_gpai=original_is_gpai,
+        systemic_risk=_status("systemic_risk", systemic_risk),
+        original_is_gpai=_status("original_is_gpai", original_is_gpai),
         same_provider=same_provider,
         union_market=union_market,
         rules_version=law().version,
@@ -89,14 +91,23 @@ def decide(
     return decide_facts(_with_original(facts, original_flops, original_inestimable))
 
 
+def _status(name: str, value: bool | str | None) -> bool | None:
+    """Read a yes, a no or an unknown; the text "no" is true to Python."""
+    if value is None or isinstance(value, bool):
+        return value
+    words = {"yes": True, "no": False, "unknown": None}
+    if value not in words:
+        raise InputError(f"{name}={value!r} is no status; pass True, False or None")
+    return words[value]
+
+
 def _with_original(
     facts: Facts, original_flops: int | str | None, inestimable: bool
 ) -> Facts:
     """Find what the original cost, and who says so."""
     known: dict[str, Any] = {}
-    match = (
-        lookup(facts.base_model) if _registry_needed(facts, original_flops) else None
-    )
+    needed = not (inestimable or facts.same_provider or not facts.union_market)
+    match = _registered(facts.base_model, needed and original_flops is None)
     if match is not None:
         known = {"base_model": match.model.model_id}
         if facts.systemic_risk is None and match.model.systemic_risk is not None:
@@ -105,6 +116,15 @@ def _with_original(
     source = match.model.source_text if match and value is not None else ""
     if original_flops is not None:
         value, source = parse_count(original_flops, minimum=1), "given by the user"
+        if known.get("systemic_risk") is False and presumed_high_impact(value):
+            del known["systemic_risk"]  # it rests on the registry's own figure
+    if facts.original_is_gpai is False and known.get(
+        "systemic_risk", facts.systemic_risk
+    ):
+        raise InputError(
+            "a model with systemic risk is a general-purpose AI model; pass either "
+            "systemic_risk=False or original_is_gpai=True"
+        )
     if inestimable:
         if value is not None:
             raise InputError(
@@ -129,17 +149,14 @@ def _with_original(
     )
 
 
-def _registry_needed(facts: Facts, original_flops: int | str | None) -> bool:
-    """Whether to ask the registry; a value that the user gives needs no row in it."""
-    if not facts.base_model:
-        return False
-    if original_flops is None:
-        return True
+def _registered(base_model: str, needed: bool) -> Match | None:
+    """Return the registry's row, which must exist only where its figure is needed."""
     try:
-        lookup(facts.base_model)
-    except InputError:
-        return False
-    return True
+        return lookup(base_model) if base_model else None
+    except UnknownModelError:
+        if needed:
+            raise
+        return None
 
 
 def recompute(tree: Mapping[str, Any]) -> Decision:
@@ -191,19 +208,23 @@ def _rule(facts: Facts) -> tuple[str, Fraction | None, str]:
         return "row-1", None, "direct"
     numbers = law()
     share, original = numbers.modification_share, facts.original_flops
+    # of an unknown status, the larger figure is compared: never too low
+    notion = "cumulative" if facts.systemic_risk is None else "direct"
+    gpai = facts.original_is_gpai
     if original is None:
+        if gpai is False:
+            return "row-6", None, "direct"
         if facts.systemic_risk:
             return "row-5", share * numbers.systemic_risk_flops, "cumulative"
-        return "row-3", share * numbers.gpai_flops, "direct"
+        return "row-3", share * numbers.gpai_flops, notion
+    if gpai is False:
+        return "row-6", Fraction(numbers.gpai_flops), "original and modification"
     if facts.systemic_risk or (
         facts.systemic_risk is None and presumed_high_impact(original)
     ):
         return "row-4", share * original, "cumulative"
-    gpai = facts.original_is_gpai
-    if gpai is False or (gpai is None and original <= numbers.gpai_flops):
+    if gpai is None and original <= numbers.gpai_flops:
         return "row-6", Fraction(numbers.gpai_flops), "original and modification"
-    # of an unknown status, the larger figure is compared: never too low
-    notion = "cumulative" if facts.systemic_risk is None else "direct"
     return "row-2", share * original, notion
 
 

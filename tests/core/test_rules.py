@@ -168,6 +168,54 @@ def test_what_the_user_knows_wins_over_the_registry():
     assert decision.facts.original_source == "given by the user"
 
 
+@pytest.mark.parametrize(
+    "known",
+    [{"original_inestimable": True}, {"same_provider": True}, {"union_market": False}],
+)
+def test_a_model_of_ones_own_needs_no_row_where_no_figure_is_asked(known):
+    assert decide("1e20", base_model="acme/own", **known).facts.base_model == "acme/own"
+
+
+@pytest.mark.parametrize(
+    ("known", "threshold"),
+    [
+        ({"original_inestimable": True}, None),
+        ({"original_flops": "3e23"}, 10**23),
+        ({"original_flops": "3e25"}, 10**23),
+    ],
+)
+def test_an_original_that_is_no_gpai_model_engages_no_third(known, threshold):
+    decision = decide("4e22", original_is_gpai=False, **known)
+    assert (decision.rule, decision.verdict) == ("row-6", "not_engaged")
+    assert decision.threshold == threshold
+    assert "declared to be no general-purpose" in decision.explanation
+
+
+def test_systemic_risk_without_generality_is_a_contradiction():
+    with pytest.raises(InputError, match="systemic risk"):
+        decide(1, original_flops="3e25", systemic_risk=True, original_is_gpai=False)
+
+
+@pytest.mark.parametrize(
+    ("word", "status"), [("yes", True), ("no", False), ("unknown", None)]
+)
+def test_a_status_may_be_a_word(word, status):
+    by_word = decide("1e22", original_flops="3e24", systemic_risk=word)
+    assert by_word == decide("1e22", original_flops="3e24", systemic_risk=status)
+    with pytest.raises(InputError, match="no status"):
+        decide(1, original_flops="3e24", systemic_risk="maybe")
+
+
+def test_a_registered_no_does_not_outlive_a_figure_beyond_10_to_the_25():
+    decision = decide("1e24", base_model="Qwen/Qwen3-8B", original_flops="3e25")
+    assert (decision.rule, decision.compared_notion) == ("row-4", "cumulative")
+
+
+def test_of_an_unknown_status_the_substitute_too_meets_the_larger_figure():
+    decision = decide("1e22", flops_cumulative="1e23", original_inestimable=True)
+    assert (decision.rule, decision.verdict) == ("row-3", "over")
+
+
 def test_cumulative_below_direct_is_refused():
     with pytest.raises(InputError, match="includes"):
         decide("2e20", flops_cumulative="1e20", original_flops="3e24")

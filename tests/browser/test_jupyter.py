@@ -1,0 +1,188 @@
+"""A tracked cell in a real JupyterLab and Notebook 7, driven by a real Chromium."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from flops_magic.evidence.notebook import METADATA_KEY, MIME, outputs_of
+from flops_magic.evidence.verify import check
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "img"
+COLLABORATIVE = importlib.util.find_spec("jupyter_collaboration") is not None
+SETUP = f"""
+import os, sys, tempfile, time, warnings
+os.environ["HF_HUB_OFFLINE"] = "1"
+warnings.simplefilter("ignore")
+sys.path.insert(0, {str(ROOT)!r})
+import transformers
+from tests import tiny
+
+class Slow(transformers.TrainerCallback):
+    def on_step_end(self, *args, **more):
+        time.sleep(0.4)
+"""
+TRACKED = """%%flops_track --original-flops 3.3e12 --original-is-gpai yes --systemic-risk no
+trainer = tiny.trainer(tiny.llama(), tempfile.mkdtemp(), max_steps=15)
+trainer.add_callback(Slow())
+trainer.train();"""
+MODULES = {"lab": "jupyterlab", "notebook": "notebook"}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextlib.contextmanager
+def server(app, folder):
+    """Run a Jupyter application on the loopback address; yield its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}"]
+    options += ["--ServerApp.ip=127.0.0.1", "--IdentityProvider.token="]
+    options += [f"--ServerApp.root_dir={folder}", "--expose-app-in-browser"]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config")}
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULES[app], *options],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env=environment,
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(120):
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(f"{url}/api", timeout=1).read()  # noqa: S310
+                    break
+                time.sleep(0.5)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def write_notebook(path):
+    cells = [SETUP, "%load_ext flops_magic", TRACKED]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, path)
+
+
+def run_all_and_watch(page, name):
+    """Run the notebook; return the texts that the gauge showed, in order."""
+    page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_function(
+        "document.querySelector('.jp-Notebook-ExecutionIndicator')"
+        "?.getAttribute('data-status') === 'idle'",
+        timeout=60_000,
+    )
+    page.evaluate("window.jupyterapp.commands.execute('runmenu:run-all')")
+    seen, shot = [], False
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        for gauge in page.query_selector_all(".flops-magic-gauge"):
+            with contextlib.suppress(Exception):
+                text = gauge.inner_text()
+                if not seen or seen[-1] != text:
+                    seen.append(text)
+                if len(seen) == 10 and not shot:
+                    shot = True
+                    screenshot(gauge, f"gauge-{name}")
+        if any(
+            "sha256" in output.inner_text()
+            for output in page.query_selector_all(".jp-OutputArea-output")
+        ):
+            return seen
+        page.wait_for_timeout(100)
+    raise AssertionError(f"no card after two minutes; the gauge showed {seen}")
+
+
+def screenshot(element, name):
+    if os.environ.get("FLOPS_MAGIC_SCREENSHOTS"):
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        element.screenshot(path=IMAGES / f"{name}.png")
+
+
+def flops_in(text):
+    return re.search(r"FLOP so far\s*(.+)", text)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("app", "place"), [("lab", "lab/tree"), ("notebook", "notebooks")]
+)
+def test_the_gauge_moves_and_the_saved_notebook_is_evidence(
+    browser, tmp_path, app, place
+):
+    path = tmp_path / "tracked.ipynb"
+    write_notebook(path)
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    with server(app, tmp_path) as url:
+        page.goto(f"{url}/{place}/tracked.ipynb", timeout=60_000)
+        seen = run_all_and_watch(page, app)
+        figures = list(dict.fromkeys(map(flops_in, seen)))
+        assert len(figures) >= 4, figures
+        assert page.query_selector_all(".flops-magic-gauge") == []
+        outputs = page.query_selector_all(".jp-OutputArea-output")
+        card = next(output for output in outputs if "sha256" in output.inner_text())
+        screenshot(card, f"card-{app}")
+        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        saved = wait_for_metadata(path, page)
+    page.close()
+    (output,) = outputs_of(saved)
+    assert output.cell == 3
+    left = [o for o in saved["cells"][2]["outputs"] if MIME in o.get("data", {})]
+    widgets = [o for o in saved["cells"][2]["outputs"] if "widget" in json.dumps(o)]
+    assert (len(left), widgets) == (1, [])
+    report = check(path)
+    assert not report.problems
+    (_, record), *more = report.records
+    assert not more
+    assert record.flops.direct == 15 * 37_748_736
+    assert saved["metadata"][METADATA_KEY]["records"] == [output.tree]
+
+
+def wait_for_metadata(path, page):
+    for _ in range(60):
+        saved = json.loads(path.read_text())
+        if METADATA_KEY in saved["metadata"]:
+            return saved
+        page.wait_for_timeout(500)
+    raise AssertionError(f"no {METADATA_KEY!r} in the saved {saved['metadata']}")
