@@ -242,7 +242,9 @@ def _compiled(shell: Any, cell: str) -> tuple[Any, Any]:
     source = shell.transform_cell(cell)
     name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
     tree = shell.transform_ast(ast.parse(source, name))
-    last = tree.body[-1:] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
+    quiet = cell.rstrip().endswith(";")
+    shows = bool(tree.body) and isinstance(tree.body[-1], ast.Expr) and not quiet
+    last = tree.body[-1:] if shows else []
     first = tree.body[:-1] if last else tree.body
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     code = compile(ast.Module(first, []), name, "exec", flags) if first else None

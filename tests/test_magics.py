@@ -78,8 +78,9 @@ def test_exactly_one_output_is_left_of_the_gauge(run):
 
 
 def test_the_last_expression_displays(run):
-    (tracked,) = run(f"{TRACK}\n{TRAIN}\n6 * 7")
-    assert "42" in texts(tracked)
+    loud, quiet = run(f"{TRACK}\n{TRAIN}\n6 * 7", f"{TRACK}\n6 * 7;")
+    assert "42" in texts(loud)
+    assert "42" not in texts(quiet)
 
 
 def test_an_exception_passes_after_the_record_was_written(run):

@@ -216,6 +216,9 @@ def _record(tree: dict[str, Any]) -> AuditRecord:
         if getattr(totals, name) != value:
             raise ValueError(f"flops.{name} is not the sum of its categories")
     run = dict(tree["run"])
+    for name in ("id", "started_at", "ended_at", "elapsed_s"):
+        _text(run[name])
+    float(run["elapsed_s"])
     run["steps"] = _int(run["steps"])
     run["steps_planned"] = _maybe_int(run["steps_planned"])
     if run["outcome"] not in OUTCOMES:
@@ -224,7 +227,7 @@ def _record(tree: dict[str, Any]) -> AuditRecord:
         run=Run(**run),
         models=tuple(_model(model) for model in tree["models"]),
         flops=totals,
-        decision=tree["decision"],
+        decision=None if tree["decision"] is None else dict(tree["decision"]),
         undecided=_text(tree["undecided"]),
         declared={name: _int(value) for name, value in tree["declared"].items()},
         legacy=dict(tree["legacy"]),
@@ -241,7 +244,8 @@ def _model(tree: dict[str, Any]) -> ModelUse:
     return ModelUse(
         **tree
         | {
-            "profile": tree["profile"] and _profile(tree["profile"]),
+            "id": _text(tree["id"]),
+            "profile": None if tree["profile"] is None else _profile(tree["profile"]),
             "histogram": tuple(_row(row) for row in tree["histogram"]),
             "tokens_non_padding": _maybe_int(tree["tokens_non_padding"]),
         }
@@ -268,7 +272,9 @@ def _row(tree: dict[str, Any]) -> HistogramRow:
     if not isinstance(tree["adapters"], bool):
         raise TypeError(f"adapters is {tree['adapters']!r}, not true or false")
     total = {name: _int(value) for name, value in tree["total"].items()}
-    return HistogramRow(**tree | {"total": PassShape(**total)})
+    kind, shape = _text(tree["kind"]), _text(tree["shape"])
+    changed = {"total": PassShape(**total), "kind": kind, "shape": shape}
+    return HistogramRow(**tree | changed)
 
 
 def _only(tree: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -27,10 +27,10 @@ def legacy_figure(models: tuple[ModelUse, ...]) -> dict[str, Any]:
     total, trainable = profile.parameters_total, profile.parameters_trainable
     return {
         "formula": "(4·N_total + 2·N_trainable)·D",
-        "N_total": total,
-        "N_trainable": trainable,
-        "tokens": tokens,
-        "flops": lora_pd(total, trainable, tokens),
+        "N_total": str(total),
+        "N_trainable": str(trainable),
+        "tokens": str(tokens),
+        "flops": str(lora_pd(total, trainable, tokens)),
     }
 
 

@@ -101,8 +101,12 @@ def check(path: str | Path) -> Report:
         report.problems.append(error)
         return report
     for _, record in report.records:
-        report.problems += _inner_problems(record)
-        report.remarks += _remarks(record)
+        try:
+            report.problems += _inner_problems(record)
+            report.remarks += _remarks(record)
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as e:
+            problem = f"record {record.run.id[:8]}: {type(e).__name__}: {e}"
+            report.problems.append(MalformedRecordError(problem))
     report.problems.sort(key=_order)
     return report
 

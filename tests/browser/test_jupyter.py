@@ -39,7 +39,7 @@ class Slow(transformers.TrainerCallback):
     def on_step_end(self, *args, **more):
         time.sleep(0.4)
 """
-TRACKED = """%%flops_track --original-flops 3.3e12 --original-is-gpai yes --systemic-risk no
+TRACKED = """%%flops_track --original-flops 3.3e12 --original-is-gpai yes
 trainer = tiny.trainer(tiny.llama(), tempfile.mkdtemp(), max_steps=15)
 trainer.add_callback(Slow())
 trainer.train();"""
@@ -64,6 +64,7 @@ def server(app, folder):
     options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}"]
     options += ["--ServerApp.ip=127.0.0.1", "--IdentityProvider.token="]
     options += [f"--ServerApp.root_dir={folder}", "--expose-app-in-browser"]
+    options += ["--LabApp.news_url=None"]
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config")}
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
@@ -113,7 +114,8 @@ def run_all_and_watch(page, name):
         "?.getAttribute('data-status') === 'idle'",
         timeout=60_000,
     )
-    page.evaluate("window.jupyterapp.commands.execute('runmenu:run-all')")
+    # void: the command's promise lasts as long as the cells run
+    page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
     seen, shot = [], False
     end = time.monotonic() + 120
     while time.monotonic() < end:
