@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -114,6 +115,7 @@ class OperationCounter(TorchDispatchMode):
 
     Attributes:
         flops: FLOPs so far.
+        paused: whether operations run uncounted.
         by_operation: the same, by operation.
         unknown: contracting operations without a formula, with how often they ran.
     """
@@ -121,6 +123,7 @@ class OperationCounter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.flops = 0
+        self.paused = False
         self.by_operation: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
 
@@ -141,6 +144,8 @@ class OperationCounter(TorchDispatchMode):
             if parts is not NotImplemented:
                 return parts
         result = func(*args, **kwargs)
+        if self.paused:
+            return result
         self._count(func, packet, ours, args, kwargs, result)
         return result
 
@@ -163,6 +168,33 @@ class OperationCounter(TorchDispatchMode):
             return
         self.flops += count
         self.by_operation[str(packet)] += count
+
+
+@contextmanager
+def angles_uncounted(
+    model: torch.nn.Module, counter: OperationCounter
+) -> Iterator[None]:
+    """Leave the angles of rotary embeddings uncounted inside the block.
+
+    They are positions times frequencies, element by element; transformers 4 writes
+    them as a matrix product over a dimension of one, transformers 5 does not.
+    """
+
+    def pause(*_: Any) -> None:
+        counter.paused = True
+
+    def go_on(*_: Any) -> None:
+        counter.paused = False
+
+    rotary = [m for m in model.modules() if "RotaryEmbedding" in type(m).__name__]
+    hooks = [m.register_forward_pre_hook(pause) for m in rotary]
+    hooks += [m.register_forward_hook(go_on) for m in rotary]
+    try:
+        yield
+    finally:
+        counter.paused = False
+        for hook in hooks:
+            hook.remove()
 
 
 def contracts(name: str, namespace: str) -> bool:

@@ -31,7 +31,7 @@ from flops_magic.core.profile import FlopsProfile, PassCost
 from flops_magic.errors import ShapeFitError, UnsupportedModelError
 from flops_magic.measure.blueprint import Blueprint
 from flops_magic.measure.building import blueprint_of
-from flops_magic.measure.flop_formulas import OperationCounter
+from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
 
 Probe = tuple[int, int, int]  # batch_size, seq_len, logits (-1: every position)
 _PROBES: tuple[Probe, ...] = (
@@ -161,7 +161,7 @@ def _walk(
     """Walk the blueprint once; anything that torch raises names the model."""
     counter = OperationCounter()
     try:
-        with plan.mode, counter:
+        with plan.mode, counter, angles_uncounted(plan.base, counter):
             logits = plan.run(*probe, checkpointing=checkpointing)
             forward = counter.flops
             if not forward_only and logits.requires_grad:

@@ -7,9 +7,10 @@ A = 2·heads·d·batch·s² = 262,144 for one of QKᵀ and PV in one layer. Dens
 
 import pytest
 import torch
+import transformers
 
 from flops_magic.errors import InputError, ShapeFitError, UnsupportedModelError
-from flops_magic.measure.flop_formulas import OperationCounter
+from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
 from flops_magic.measure.opcount import profile_model, solve
 from tests import tiny
 
@@ -27,7 +28,7 @@ def counted(profile):
 def executed(model):
     """Forward and backward FLOPs of a real run on the CPU."""
     ids = torch.randint(0, 256, (tiny.BATCH, tiny.SEQ))
-    with OperationCounter() as counter:
+    with OperationCounter() as counter, angles_uncounted(model, counter):
         loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         forward = counter.flops
         loss.backward()
@@ -107,6 +108,10 @@ def test_repeated_layers_stand_for_all(layers, method):
     assert counted(short)[:2] == executed(model)
 
 
+@pytest.mark.skipif(
+    transformers.__version__.startswith("4."),
+    reason="transformers 4 routes tokens by shapes that depend on data",
+)
 def test_a_mixture_of_experts_counts_the_experts_in_use():
     from transformers import MixtralConfig
 

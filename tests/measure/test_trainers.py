@@ -5,7 +5,7 @@ import torch
 import transformers
 from transformers import Trainer
 
-from flops_magic.measure.flop_formulas import OperationCounter
+from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
 from flops_magic.measure.meter import TrainerMeter
 from flops_magic.measure.trainers import patched_trainers
 from tests import tiny
@@ -31,8 +31,9 @@ def meter():
     ],
 )
 def test_what_is_counted_is_what_runs(meter, tmp_path, changes):
-    trainer = tiny.trainer(tiny.llama(), tmp_path, **changes)
-    with OperationCounter() as counter:
+    model = tiny.llama()
+    trainer = tiny.trainer(model, tmp_path, **changes)
+    with OperationCounter() as counter, angles_uncounted(model, counter):
         trainer.train()
     assert meter.flops().executed == counter.flops
     passes = 3 * changes.get("gradient_accumulation_steps", 1)
