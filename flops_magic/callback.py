@@ -83,6 +83,10 @@ class FlopsMeterCallback(TrainerCallback):
         run = self.run
         if run is None or run.record is not None:
             return
+        try:
+            run.meter.gather()
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            run.meter.gap("the other processes", error)
         stopped = state.max_steps and state.global_step < state.max_steps
         run.finish("interrupted" if stopped else "completed")
         atexit.unregister(run.finish)

@@ -6,6 +6,7 @@ displays it, ``evidence`` keeps it.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -255,6 +256,8 @@ class TrackedRun:
         """Write ``flops_meter.json``; return whether that left a gap."""
         if self.folder is None or self.record is None or self.sealed is None:
             return False
+        if int(os.environ.get("RANK", "0")):
+            return False  # the first process writes for all
         path = self.folder / "flops_meter.json"
         try:
             write_json(path, flops_meter(self.record, self.sealed))

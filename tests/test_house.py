@@ -30,7 +30,8 @@ HEAVY = [
 BROAD = {
     "measure/passes.py": 1,
     "measure/meter.py": 2,
-    "measure/trainers.py": 2,
+    "measure/trainers.py": 3,
+    "callback.py": 1,
     "measure/nvml.py": 3,
     "tracker.py": 2,
     "server.py": 1,

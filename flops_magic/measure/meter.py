@@ -15,12 +15,13 @@ import transformers
 
 from flops_magic.core.profile import FlopsProfile
 from flops_magic.core.record import ModelUse
-from flops_magic.core.tally import FlopTotals, histogram_flops
+from flops_magic.core.tally import FlopTotals, HistogramRow, Tally, histogram_flops
 from flops_magic.errors import CountingError
 from flops_magic.measure.environment import config_sha256, model_id, model_revision
 from flops_magic.measure.live import base_model, unwrapped
 from flops_magic.measure.opcount import profile_model
 from flops_magic.measure.passes import PassObserver
+from flops_magic.measure.ranks import of_the_others, world_size
 
 
 @dataclass
@@ -32,7 +33,23 @@ class _Watched:
     observer: PassObserver
     profile: FlopsProfile | None = None
     refused: bool = False
+    remote: tuple[HistogramRow, ...] = ()
+    remote_tokens: int = 0
     trains: bool = False
+
+    def rows(self) -> tuple[HistogramRow, ...]:
+        """Return what ran, here and in the other processes."""
+        mine = self.observer.tally.rows()
+        if not self.remote:
+            return mine
+        merged = Tally()
+        for row in (*mine, *self.remote):
+            merged.add(row.kind, row.total, label=row.shape, adapters=row.adapters)
+        return merged.rows()
+
+    def real_tokens(self) -> int:
+        """Return training tokens that are not padding, in all processes."""
+        return self.observer.real_tokens() + self.remote_tokens
 
 
 class TrainerMeter:
@@ -44,6 +61,7 @@ class TrainerMeter:
             before the first one did.
         facts: what the Trainers say of themselves, for the record.
         gaps: what could not be observed.
+        gathered: whether the other processes' counts were added.
         on_trainer: called with every Trainer that is made or trained.
         listeners: called after every optimizer step and when training begins and ends.
     """
@@ -54,6 +72,7 @@ class TrainerMeter:
         self.facts: dict[str, Any] = {}
         self.gaps: list[str] = []
         self.listeners: list[Callable[[], None]] = []
+        self.gathered = False
         self.on_trainer: Callable[[Any], None] = self.watch_trainer_models
         self._watched: dict[int, _Watched] = {}
         self._purposes: list[str] = []
@@ -120,6 +139,7 @@ class TrainerMeter:
         self._purposes.append("train")
         done = int(state.global_step or 0)
         self.steps_planned = (self.steps_planned or 0) + int(state.max_steps) - done
+        self.gathered = False
         self.facts.update(training_facts(args, state, more, done))
         self.watch_model(model, role="trained")
         watched = self._watched[id(base_model(model))]
@@ -153,6 +173,11 @@ class TrainerMeter:
 
     def settle(self) -> None:
         """Read what was left on the device, and count what has no cost yet."""
+        if (size := world_size()) > 1 and not self.gathered:
+            self.gap(
+                f"the other {size - 1} processes",
+                "their passes are missing: training did not come to its end",
+            )
         for watched in self._watched.values():
             watched.observer.settle()
         self.count_costs()
@@ -168,7 +193,7 @@ class TrainerMeter:
         """Return what ran, model by model; the trained ones first."""
         uses = []
         for watched in self._watched.values():
-            rows = watched.observer.tally.rows()
+            rows = watched.rows()
             if not rows and not watched.trains:
                 continue
             uses.append(
@@ -179,7 +204,7 @@ class TrainerMeter:
                     config_sha256=config_sha256(watched.base),
                     profile=watched.profile,
                     histogram=rows,
-                    tokens_non_padding=watched.observer.real_tokens()
+                    tokens_non_padding=watched.real_tokens()
                     if watched.observer.role == "trained"
                     else None,
                 )
@@ -189,7 +214,7 @@ class TrainerMeter:
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; nothing is read from the device."""
         counted = (
-            histogram_flops(w.observer.tally.rows(), w.profile)
+            histogram_flops(w.rows(), w.profile)
             for w in list(self._watched.values())
             if w.profile is not None
         )
@@ -213,6 +238,21 @@ class TrainerMeter:
         trained = [w for w in self._watched.values() if w.observer.role == "trained"]
         started = [w for w in trained if w.trains] or trained
         return model_id(started[0].base) if started else None
+
+    def gather(self) -> None:
+        """Add what the other processes counted; all of them have to call this."""
+        watched = list(self._watched.values())
+        for one in watched:
+            one.observer.settle()
+        mine = [
+            (one.observer.tally.rows(), one.observer.real_tokens()) for one in watched
+        ]
+        others = of_the_others(mine)
+        for index, one in enumerate(watched):
+            theirs = [other[index] for other in others if index < len(other)]
+            one.remote = tuple(row for rows, _ in theirs for row in rows)
+            one.remote_tokens = sum(tokens for _, tokens in theirs)
+        self.gathered = True
 
     def close(self) -> None:
         """Take the hooks away again."""

@@ -43,8 +43,12 @@ class MeterCallback(TrainerCallback):
         self.meter.step_ended()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leave training."""
+        """Leave training; every process comes here, so this is where they add up."""
         self.leave()
+        try:
+            self.meter.gather()
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self.meter.gap("the other processes", error)
 
     def leave(self) -> None:
         """Leave training, however it ended."""
