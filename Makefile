@@ -20,8 +20,7 @@ $(SAGEMAKER)/ready: pyproject.toml constraints/sagemaker.txt
 
 demo: $(VENV)/ready
 	mkdir -p demo
-	cp notebooks/01_quickstart.ipynb demo/quickstart.ipynb
-	$(VENV)/bin/flops-magic run demo/quickstart.ipynb
+	$(VENV)/bin/flops-magic run notebooks/01_quickstart.ipynb --fresh --output demo/quickstart.ipynb
 	$(VENV)/bin/flops-magic show demo/quickstart.ipynb
 	$(VENV)/bin/flops-magic verify demo/quickstart.ipynb
 	@echo "Open it: $(VENV)/bin/jupyter lab demo/quickstart.ipynb"

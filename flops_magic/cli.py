@@ -118,7 +118,12 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         path = run_notebook(
-            args.notebook, args.output, timeout_s=args.timeout, kernel_name=args.kernel
+            args.notebook,
+            args.output,
+            timeout_s=args.timeout,
+            kernel_name=args.kernel,
+            fresh=args.fresh,
+            on_progress=lambda line: print(line, file=sys.stderr),
         )
     except FlopsMagicError:
         raise
@@ -232,6 +237,8 @@ def _build_parser() -> argparse.ArgumentParser:
     one.add_argument("--output", help="where to write it; in place by default")
     one.add_argument("--timeout", type=int, help="seconds a cell may take")
     one.add_argument("--kernel", help="name of the kernel")
+    fresh = "start without the records of earlier runs"
+    one.add_argument("--fresh", action="store_true", help=fresh)
     one = command(embed, "embed")
     one.add_argument("notebook")
     one.add_argument("--record", help="a flops_meter.json, or a journal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from flops_magic.core.progress import Progress
@@ -42,14 +43,22 @@ class NotebookView:
 
 
 class HeadlessView:
-    """Shows a run's progress on the terminal that executes the notebook."""
+    """Writes a run's progress where the process that executes the notebook reads it.
 
-    def __init__(self) -> None:
-        # not sys.stderr: that one ends in the cell's output
-        self._text = TextDisplay(sys.__stderr__) if sys.__stderr__ else None
+    Args:
+        path: the file; whatever is printed would end in the cell's output.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: Any = None
+        self._text: TextDisplay | None = None
 
     def show(self, progress: Progress) -> None:
-        """Wait for the first update."""
+        """Open the file."""
+        # open until the run ends
+        self._file = Path(self._path).open("a", encoding="utf-8")  # noqa: SIM115
+        self._text = TextDisplay(self._file)
 
     def update(self, progress: Progress) -> None:
         """Write a line, now and then."""
@@ -58,6 +67,7 @@ class HeadlessView:
 
     def finish(self, progress: Progress, sealed: Sealed, record: AuditRecord) -> None:
         """Display the card in the notebook."""
+        self._file.close()
         from IPython.display import display
 
         display(record_bundle(sealed, record), raw=True)
@@ -76,7 +86,8 @@ def view_for(shell: Any) -> Any:
     """Return what shows a run where this shell's output goes."""
     if not hasattr(shell, "kernel"):
         return TextDisplay(sys.stderr)
-    return HeadlessView() if os.environ.get(HEADLESS) else NotebookView()
+    headless = os.environ.get(HEADLESS)
+    return HeadlessView(headless) if headless else NotebookView()
 
 
 def _bridge() -> Any:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flops_magic.errors import EvidenceError, InputError, MissingPackageError
 from flops_magic.evidence.files import write_text
-from flops_magic.evidence.notebook import is_notebook, lift, read_tree
+from flops_magic.evidence.notebook import METADATA_KEY, is_notebook, lift, read_tree
 
+# names the file that a headless run's progress goes to
 HEADLESS = "FLOPS_MAGIC_HEADLESS"
 
 
@@ -19,6 +24,8 @@ def run_notebook(
     *,
     timeout_s: int | None = None,
     kernel_name: str | None = None,
+    fresh: bool = False,
+    on_progress: Callable[[str], object] | None = None,
 ) -> Path:
     """Execute a notebook and return where it was written, records embedded.
 
@@ -30,6 +37,8 @@ def run_notebook(
         output: where to write it; in place by default.
         timeout_s: seconds that a cell may take; None for no limit.
         kernel_name: the kernel; the notebook's own by default.
+        fresh: True to start without the records of earlier runs.
+        on_progress: told each line of a tracked run's progress.
 
     Raises:
         UnreadableFileError: when the notebook cannot be read.
@@ -58,10 +67,48 @@ def run_notebook(
         resources={"metadata": {"path": str(source.parent)}},
         **more,
     )
-    environment = {**os.environ, HEADLESS: "1", "JPY_SESSION_NAME": str(target)}
+    if fresh:
+        notebook.metadata.pop(METADATA_KEY, None)
+    with tempfile.TemporaryDirectory() as folder:
+        progress = Path(folder) / "progress"
+        progress.touch()
+        environment = {**os.environ, HEADLESS: str(progress)}
+        environment["JPY_SESSION_NAME"] = str(target)
+        with _following(progress, on_progress):
+            _execute(client, environment, target)
+    return target
+
+
+def _execute(client: Any, environment: dict[str, str], target: Path) -> None:
+    """Execute, and write what ran whatever happens."""
+    import nbformat
+
     try:
         client.execute(env=environment)
     finally:
         lift(client.nb)
         write_text(target, nbformat.writes(client.nb) + "\n")
-    return target
+
+
+@contextmanager
+def _following(path: Path, tell: Callable[[str], object] | None) -> Iterator[None]:
+    """Pass on the lines that the kernel writes to a file, as they come."""
+    done = threading.Event()
+
+    def follow() -> None:
+        with path.open(encoding="utf-8") as lines:
+            while True:
+                last = done.wait(0.3)
+                for line in lines:
+                    if tell is not None:
+                        tell(line.rstrip("\n"))
+                if last:
+                    return
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()

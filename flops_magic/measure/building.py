@@ -19,8 +19,6 @@ from flops_magic.measure.layers import find_repeats
 from flops_magic.measure.live import LiveSetup, live_setup, parameter_names_match
 from flops_magic.measure.mixture import experts_of
 
-# transformers 5 renamed the keyword
-_DTYPE = "torch_dtype" if transformers.__version__.startswith("4.") else "dtype"
 METHODS = ("full", "lora", "qlora", "spectrum")
 
 
@@ -115,7 +113,7 @@ def _fake_model(config: Any, model_class: Any) -> Any:
     else:
         build = model_class._from_config
     try:
-        model = build(config, attn_implementation="eager", **{_DTYPE: dtype})
+        model = build(config, attn_implementation="eager", dtype=dtype)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise UnsupportedModelError(

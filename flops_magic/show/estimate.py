@@ -13,7 +13,7 @@ _HEAD = ("method", "FLOP", "share of the line", "verdict", "trainable", "hours",
 
 def _cells(row: Any) -> tuple[str, ...]:
     decision = row.decision
-    ratio = decision.ratio if decision else None
+    ratio = decision.share_of_line if decision else None
     return (
         row.method,
         flop_text(row.flops.direct),
