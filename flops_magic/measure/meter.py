@@ -5,9 +5,11 @@ Whatever the meter does wrong is recorded as a gap; the user's training goes on.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -125,7 +127,9 @@ class TrainerMeter:
 
     def current_purpose(self) -> str | None:
         """Return what the run is doing now; None outside of a Trainer."""
-        return self._purposes[-1] if self._purposes else None
+        if self._purposes:
+            return self._purposes[-1]
+        return "setup" if _a_trainer_is_being_made() else None
 
     def enter_training(self, args: Any, state: Any, model: Any, more: Any) -> None:
         """Count the cost of a model's passes, now that its training is set up.
@@ -157,13 +161,14 @@ class TrainerMeter:
         for watched in self._watched.values():
             if watched.profile is not None:
                 continue
-            watched.refused = True
             try:
                 watched.profile = profile_model(watched.model)
                 watched.refused = False
             except CountingError as error:
+                watched.refused = True
                 self.gap("operations not counted", error)
             except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+                watched.refused = True
                 self.gap(f"operations of {type(watched.base).__name__}", error)
 
     def step_ended(self) -> None:
@@ -258,6 +263,22 @@ class TrainerMeter:
         """Take the hooks away again."""
         for watched in self._watched.values():
             watched.observer.close()
+
+
+def _a_trainer_is_being_made() -> bool:
+    """Whether a Trainer's ``__init__`` is on the stack.
+
+    TRL's DPO computes its reference log-probabilities there, after the base class is
+    done; asked for passes outside of training only.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "__init__" and isinstance(
+            frame.f_locals.get("self"), transformers.Trainer
+        ):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def training_facts(args: Any, state: Any, kwargs: Any, begun: int) -> dict[str, Any]:

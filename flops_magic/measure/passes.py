@@ -121,7 +121,8 @@ class PassObserver:
             return "reference"
         if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
             return "rollout"
-        return "other" if module.training else "evaluation"
+        # without gradients and in training mode: old log-probabilities for the update
+        return "reference" if module.training else "evaluation"
 
     def _adapters_on(self, module: Any) -> bool:
         """Whether the model's adapters, if any, are in use."""
@@ -165,6 +166,8 @@ def _packed_bounds(kwargs: Any, mask: Any, query_len: int) -> torch.Tensor | Non
     places = kwargs.get("position_ids")
     if mask is not None or not isinstance(places, torch.Tensor) or places.dim() != 2:
         return None
+    if places.shape[1] == 1 or kwargs.get("past_key_values") is not None:
+        return None  # a decoding step: its positions go on where the cache ends
     starts = (places.detach().reshape(-1) == 0).nonzero().reshape(-1)
     if places.device.type == "cpu" and len(starts) == places.shape[0]:
         return None

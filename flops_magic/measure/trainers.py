@@ -126,7 +126,9 @@ def _watching_train(call: Any) -> Any:
         for meter in list(_ACTIVE):
             _guarded(meter, lambda meter: meter.on_trainer(self))
         try:
-            return call(self, *args, **kwargs)
+            # until training begins, TRL computes reference log-probabilities
+            with _purposes("setup"):
+                return call(self, *args, **kwargs)
         finally:
             for callback in list(self.callback_handler.callbacks):
                 if isinstance(callback, MeterCallback):
