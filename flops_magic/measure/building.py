@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import warnings
@@ -120,6 +121,10 @@ def _fake_model(config: Any, model_class: Any) -> Any:
             f"{type(config).__name__} cannot be built as a language model: "
             f"{type(error).__name__}: {reason}"
         ) from error
+    if experts:
+        # eager experts ask which of them were hit, and no fake tensor knows
+        with contextlib.suppress(AttributeError, ValueError):
+            model.set_experts_implementation("grouped_mm")
     return model
 
 

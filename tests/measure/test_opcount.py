@@ -126,6 +126,9 @@ def test_a_mixture_of_experts_counts_the_experts_in_use():
     )
     profile = profile_model(config)
     assert counted(profile) == (18_939_904, 37_879_808, 0)
+    live = transformers.MixtralForCausalLM(config)
+    live.set_experts_implementation("eager")
+    assert profile_model(live) == profile
     assert profile.parameters_active < profile.parameters_total
 
 
