@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -118,10 +119,9 @@ def run_all_and_watch(page, name):
         "?.getAttribute('data-status') === 'idle'",
         timeout=60_000,
     )
-    # void: the command's promise lasts as long as the cells run
-    page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
+    run_all(page)
     seen, shot = [], False
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         for gauge in page.query_selector_all(".flops-magic-gauge"):
             with contextlib.suppress(Exception):
@@ -137,7 +137,32 @@ def run_all_and_watch(page, name):
         ):
             return seen
         page.wait_for_timeout(100)
-    raise AssertionError(f"no card after two minutes; the gauge showed {seen}")
+    raise AssertionError(f"no card in four minutes; gauge {seen}; {state_of(page)}")
+
+
+def run_all(page):
+    """Run every cell; ask again while a page that has just loaded drops the command."""
+    for _ in range(6):
+        # void: the command's promise lasts as long as the cells run
+        page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
+        for _ in range(20):
+            if any(prompt.strip("[ ]:") for prompt in prompts(page)):
+                return
+            page.wait_for_timeout(500)
+    raise AssertionError(f"the notebook's cells do not start; {state_of(page)}")
+
+
+def prompts(page):
+    return page.locator(".jp-InputArea-prompt").all_inner_texts()
+
+
+def state_of(page):
+    """Say what a page shows, for the message of a failed test."""
+    picture = Path(tempfile.gettempdir()) / "flops_magic-browser-test.png"
+    page.screenshot(path=picture)
+    dialogs = page.locator(".jp-Dialog-content").all_inner_texts()
+    outputs = page.locator(".jp-OutputArea-output").all_inner_texts()
+    return f"{prompts(page)=}, {dialogs=}, {outputs=}, {picture}"
 
 
 def screenshot(element, name):
