@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flops_magic.attach import attach_to_trainers
     from flops_magic.callback import FlopsMeterCallback
     from flops_magic.core.rules import decide
     from flops_magic.estimator import estimate
     from flops_magic.evidence.notebook import embed, extract, load_record
     from flops_magic.evidence.verify import verify
     from flops_magic.measure.opcount import profile_model
-    from flops_magic.tracker import attach_to_trainers
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "FlopsMeterCallback": "flops_magic.callback",
-    "attach_to_trainers": "flops_magic.tracker",
+    "attach_to_trainers": "flops_magic.attach",
     "decide": "flops_magic.core.rules",
     "embed": "flops_magic.evidence.notebook",
     "estimate": "flops_magic.estimator",

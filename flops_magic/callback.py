@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from flops_magic.attach import attach_to_trainers
 from flops_magic.show.text import TextDisplay
-from flops_magic.tracker import TrackedRun, attach_to_trainers
+from flops_magic.tracker import TrackedRun
 
 
 class FlopsMeterCallback(TrainerCallback):

@@ -119,6 +119,12 @@ class FlopsMagics(Magics):
         metavar="REASON=N",
         help="FLOP that contributed elsewhere, such as synthetic-data=1.6e18",
     )
+    @argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="variable of a model that the cell trains without a Trainer; repeatable",
+    )
     @_base_model_options
     @cell_magic
     def flops_track(self, line: str, cell: str) -> None:
@@ -153,6 +159,7 @@ class FlopsMagics(Magics):
             source_sha256=body_sha256(cell),
             display=view_for(self.shell),
             declared=_declared(args.declare or []),
+            models=_named_models(args.model, self.shell.user_ns),
         )
         return self.last
 
@@ -214,6 +221,18 @@ def _question(args: Any) -> dict[str, Any]:
         "systemic_risk": yes_no[args.systemic_risk],
         "original_is_gpai": yes_no[args.original_is_gpai],
     }
+
+
+def _named_models(names: list[str] | None, variables: dict[str, Any]) -> Any:
+    """Return a function that looks the named models up; None without names."""
+    if not names:
+        return None
+    for name in names:
+        if not name.isidentifier():
+            raise InputError(
+                f"--model {name!r} is no variable's name; pass --model model"
+            )
+    return lambda: {name: variables.get(name) for name in names}
 
 
 def _folder(named: str | None) -> Path:

@@ -59,6 +59,7 @@ class TrackedRun:
         source_sha256: digest of the tracked cell or script.
         display: shows the run; None for silence.
         declared: FLOPs that the user declares, by reason.
+        models: returns the models that a loop without a Trainer trains, by name.
         record: the record, once the run is finished.
         sealed: the sealed record, once the run is finished.
     """
@@ -68,6 +69,7 @@ class TrackedRun:
     source_sha256: str | None = None
     display: Display | None = None
     declared: Mapping[str, int] = field(default_factory=dict)
+    models: Callable[[], Mapping[str, Any]] | None = None
     clock: Callable[[], float] = time.monotonic
     record: AuditRecord | None = None
     sealed: Sealed | None = None
@@ -95,6 +97,8 @@ class TrackedRun:
         self._poller.start()
         self.meter.listeners.append(self._stepped)
         self._resources.enter_context(_patches(self.meter))
+        if self.models is not None:
+            self._resources.enter_context(_loop_patches(self.meter, self.models))
         if self.folder is not None:
             self._journal = Journal(self.folder, self.id)
         if self.display is not None:
@@ -269,46 +273,6 @@ class TrackedRun:
         return False
 
 
-def attach_to_trainers(
-    *,
-    base_model: str | None = None,
-    original_flops: int | str | None = None,
-    systemic_risk: bool | None = None,
-    original_is_gpai: bool | None = None,
-    folder: str | Path | None = None,
-) -> TrackedRun:
-    """Measure every Hugging Face Trainer that is made or trained inside the block.
-
-    ::
-
-        with flops_magic.attach_to_trainers(base_model="Qwen/Qwen3-8B") as run:
-            trainer.train()
-        print(run.record.flops.direct)
-
-    Args:
-        base_model: id of the original model; the trained model's own name otherwise.
-        original_flops: the original's training compute in FLOP, if you know better.
-        systemic_risk: whether the original was classified as a GPAI model with
-            systemic risk; None if unknown.
-        original_is_gpai: whether the original is a GPAI model; None to go by 10^23.
-        folder: where ``flops_meter.json`` goes; None to write no file.
-
-    Returns:
-        A context manager; ``.record`` and ``.sealed`` are there after the block.
-
-    Raises:
-        UnknownModelError: when ``base_model`` is not in the registry.
-        MissingPackageError: at the block's start, without torch or transformers.
-    """
-    original = Original.of(
-        base_model=base_model,
-        original_flops=original_flops,
-        systemic_risk=systemic_risk,
-        original_is_gpai=original_is_gpai,
-    )
-    return TrackedRun(original, Path(folder) if folder is not None else None)
-
-
 def _new_meter() -> TrainerMeter:
     try:
         from flops_magic.measure.meter import TrainerMeter
@@ -324,3 +288,9 @@ def _patches(meter: TrainerMeter) -> Any:
     from flops_magic.measure.trainers import patched_trainers
 
     return patched_trainers(meter)
+
+
+def _loop_patches(meter: TrainerMeter, models: Callable[[], Mapping[str, Any]]) -> Any:
+    from flops_magic.measure.loops import patched_loops
+
+    return patched_loops(meter, models)

@@ -29,6 +29,8 @@ HEAVY = [
 # where stopping would destroy the user's work; each records a gap or says why
 BROAD = {
     "measure/passes.py": 1,
+    "measure/occurrences.py": 1,
+    "measure/loops.py": 2,
     "measure/meter.py": 2,
     "measure/trainers.py": 3,
     "callback.py": 1,

@@ -199,3 +199,23 @@ def test_unloading_restores_and_takes_the_magics_away(run):
 def test_help_shows_the_options(run):
     (shown,) = run("get_ipython().find_cell_magic('flops_track').__doc__")
     assert "--base-model" in texts(shown)[0]
+
+
+LOOP = """ids = torch.randint(0, 256, (2, 32))
+model = tiny.llama()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(3):
+    model(input_ids=ids, labels=ids).loss.backward()
+    optimizer.step()"""
+
+
+def test_a_plain_loop_is_tracked_by_the_name_of_its_model(run):
+    _, tracked = run("import torch", f"{TRACK} --model model\n{LOOP}")
+    record = record_in(tracked)
+    assert (record.flops.direct, record.run.steps) == (3 * STEP, 3)
+    assert record.gaps == ()
+
+
+def test_a_name_that_is_no_variable_is_answered_in_one_line(run):
+    with pytest.raises(CellExecutionError, match="no variable's name"):
+        run(f"{TRACK} --model my-model\npass")

@@ -121,6 +121,11 @@ class PassCost:
         return self.flops(shape) - self.per_pair * spared
 
 
+def cost_by_shape(name: str, shape: str) -> str:
+    """Return the name of a cost that holds for one shape only."""
+    return f"{name} @ {shape}"
+
+
 @dataclass(frozen=True)
 class FlopsProfile:
     """The cost of a model's passes, and what is known about its parameters.
@@ -131,7 +136,8 @@ class FlopsProfile:
         parameters_total: logical parameters: adapters in, packed weights unpacked.
         parameters_active: those that one token uses (fewer than total in MoE).
         parameters_trainable: those that require a gradient.
-        costs: coefficients by name of pass, see ``COSTS``.
+        costs: coefficients by name of pass, see ``COSTS``; ``forward @ 2x128 ~1f…``
+            and the like for a model that was counted live.
         unknown_ops: operations with matrix-sized inputs and no formula; the counts
             lack them.
         notes: deviations and assumptions that the reader must know.
@@ -146,12 +152,19 @@ class FlopsProfile:
     unknown_ops: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def cost(self, name: str) -> PassCost:
+    def cost(self, name: str, shape: str = "") -> PassCost:
         """Return the coefficients of a pass.
+
+        Args:
+            name: one of ``COSTS``.
+            shape: a label of the histogram; a model that was counted live has costs
+                by shape.
 
         Raises:
             CountingError: when the profile holds no such pass.
         """
+        if (counted_live := self.costs.get(cost_by_shape(name, shape))) is not None:
+            return counted_live
         if name not in self.costs:
             raise CountingError(
                 f"the profile of {self.model_class} has no cost {name!r}; it has "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from flops_magic.core.profile import FlopsProfile, PassShape
+from flops_magic.core.profile import FlopsProfile, PassShape, cost_by_shape
 from flops_magic.errors import InputError
 
 PASSES = ("train", "reference", "rollout", "evaluation", "other")
@@ -97,11 +97,13 @@ def row_flops(row: HistogramRow, profile: FlopsProfile) -> FlopTotals:
     """
     if row.kind not in PASSES:
         raise InputError(f"{row.kind!r} is no kind of pass; there are {PASSES}")
-    forward = profile.cost("forward" if row.adapters else "forward_without_adapters")
+    name = "forward" if row.adapters else "forward_without_adapters"
+    forward = profile.cost(name, row.shape)
     if row.kind != "train":
         return FlopTotals(**{row.kind: forward.flops(row.total)})
-    backward = profile.cost("backward")
-    recompute = profile.costs.get("recompute")
+    backward = profile.cost("backward", row.shape)
+    again = profile.costs.get(cost_by_shape("recompute", row.shape))
+    recompute = again or profile.costs.get("recompute")
     return FlopTotals(
         forward=forward.flops(row.total),
         backward=backward.flops(row.total),

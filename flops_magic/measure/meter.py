@@ -7,51 +7,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
 import transformers
 
-from flops_magic.core.profile import FlopsProfile
 from flops_magic.core.record import ModelUse
-from flops_magic.core.tally import FlopTotals, HistogramRow, Tally, histogram_flops
+from flops_magic.core.tally import FlopTotals, histogram_flops
 from flops_magic.errors import CountingError
-from flops_magic.measure.environment import config_sha256, model_id, model_revision
+from flops_magic.measure.environment import model_id
 from flops_magic.measure.live import base_model, unwrapped
-from flops_magic.measure.opcount import profile_model
+from flops_magic.measure.occurrences import OccurrenceObserver
 from flops_magic.measure.passes import PassObserver
 from flops_magic.measure.ranks import of_the_others, world_size
-
-
-@dataclass
-class _Watched:
-    """One model of the run."""
-
-    model: Any
-    base: Any
-    observer: PassObserver
-    profile: FlopsProfile | None = None
-    refused: bool = False
-    remote: tuple[HistogramRow, ...] = ()
-    remote_tokens: int = 0
-    trains: bool = False
-
-    def rows(self) -> tuple[HistogramRow, ...]:
-        """Return what ran, here and in the other processes."""
-        mine = self.observer.tally.rows()
-        if not self.remote:
-            return mine
-        merged = Tally()
-        for row in (*mine, *self.remote):
-            merged.add(row.kind, row.total, label=row.shape, adapters=row.adapters)
-        return merged.rows()
-
-    def real_tokens(self) -> int:
-        """Return training tokens that are not padding, in all processes."""
-        return self.observer.real_tokens() + self.remote_tokens
+from flops_magic.measure.watched import Watched
 
 
 class TrainerMeter:
@@ -65,6 +36,7 @@ class TrainerMeter:
         gaps: what could not be observed.
         gathered: whether the other processes' counts were added.
         on_trainer: called with every Trainer that is made or trained.
+        loop: whether a loop of the user's own trains, rather than a Trainer alone.
         listeners: called after every optimizer step and when training begins and ends.
     """
 
@@ -76,7 +48,8 @@ class TrainerMeter:
         self.listeners: list[Callable[[], None]] = []
         self.gathered = False
         self.on_trainer: Callable[[Any], None] = self.watch_trainer_models
-        self._watched: dict[int, _Watched] = {}
+        self.loop = False
+        self._watched: dict[int, Watched] = {}
         self._purposes: list[str] = []
 
     def gap(self, where: str, error: BaseException | str) -> None:
@@ -115,15 +88,17 @@ class TrainerMeter:
         """Watch one model; a known one may have a new wrapper."""
         if not isinstance(model, torch.nn.Module):
             return
+        compiled = hasattr(model, "_orig_mod")
         model = unwrapped(model)
         base = base_model(model)
         if (known := self._watched.get(id(base))) is not None:
             known.model = model
+            known.compiled |= compiled
             return
         observer = PassObserver(
             base, role=role, purpose=self.current_purpose, on_gap=self.gap
         )
-        self._watched[id(base)] = _Watched(model, base, observer)
+        self._watched[id(base)] = Watched(model, base, observer, compiled=compiled)
 
     def current_purpose(self) -> str | None:
         """Return what the run is doing now; None outside of a Trainer."""
@@ -147,9 +122,22 @@ class TrainerMeter:
         self.facts.update(training_facts(args, state, more, done))
         self.watch_model(model, role="trained")
         watched = self._watched[id(base_model(model))]
-        watched.profile, watched.trains = None, True
+        watched.forget_cost()
+        watched.trains = True
+        watched.compiled |= bool(getattr(args, "torch_compile", False))
         self.count_costs()
         self._tell()
+
+    @property
+    def in_trainer(self) -> bool:
+        """Whether a Trainer is training now."""
+        return self._purposes.count("train") > int(self.loop)
+
+    def watch_loop_model(self, model: Any) -> None:
+        """Watch the model of a loop of the user's own, about to be called."""
+        self.watch_model(model, role="trained")
+        self._watched[id(base_model(model))].trains = True
+        self.count_costs()
 
     def leave_training(self) -> None:
         """Passes from here on are no training passes."""
@@ -159,17 +147,27 @@ class TrainerMeter:
     def count_costs(self) -> None:
         """Profile the models that have run, or will, and have no profile yet."""
         for watched in self._watched.values():
-            if watched.profile is not None:
-                continue
             try:
-                watched.profile = profile_model(watched.model)
-                watched.refused = False
+                watched.count_cost(self.current_purpose, self.gap)
             except CountingError as error:
-                watched.refused = True
                 self.gap("operations not counted", error)
             except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-                watched.refused = True
+                watched.refused = str(error) or type(error).__name__
                 self.gap(f"operations of {type(watched.base).__name__}", error)
+
+    @contextmanager
+    def backward(self) -> Iterator[None]:
+        """Count the backward pass inside the block for models that are counted live."""
+        waiting = [
+            observer
+            for watched in self._watched.values()
+            if isinstance(observer := watched.observer, OccurrenceObserver)
+            and observer.pending
+        ]
+        with ExitStack() as stack:
+            for number, observer in enumerate(waiting):
+                stack.enter_context(observer.backward(counted=number == 0))
+            yield
 
     def step_ended(self) -> None:
         """Note an optimizer step."""
@@ -185,6 +183,12 @@ class TrainerMeter:
             )
         for watched in self._watched.values():
             watched.observer.settle()
+            if self.loop and watched.flags_changed():
+                self.gap(
+                    type(watched.base).__name__,
+                    "parameters were frozen or unfrozen after its first pass; it is "
+                    "counted as it was then",
+                )
         self.count_costs()
 
     def _tell(self) -> None:
@@ -201,27 +205,15 @@ class TrainerMeter:
             rows = watched.rows()
             if not rows and not watched.trains:
                 continue
-            uses.append(
-                ModelUse(
-                    id=model_id(watched.base),
-                    role=watched.observer.role,
-                    revision=model_revision(watched.base),
-                    config_sha256=config_sha256(watched.base),
-                    profile=watched.profile,
-                    histogram=rows,
-                    tokens_non_padding=watched.real_tokens()
-                    if watched.observer.role == "trained"
-                    else None,
-                )
-            )
+            uses.append(watched.use())
         return tuple(sorted(uses, key=lambda use: use.role != "trained"))
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; nothing is read from the device."""
         counted = (
-            histogram_flops(w.rows(), w.profile)
+            histogram_flops(w.rows(), profile)
             for w in list(self._watched.values())
-            if w.profile is not None
+            if (profile := w.profile) is not None
         )
         return sum(counted, FlopTotals())
 
@@ -235,7 +227,7 @@ class TrainerMeter:
         return [
             type(watched.base).__name__
             for watched in list(self._watched.values())
-            if watched.refused and (watched.trains or watched.observer.tally.rows())
+            if watched.uncounted and (watched.trains or watched.observer.tally.rows())
         ]
 
     def trained_model_id(self) -> str | None:
@@ -249,14 +241,9 @@ class TrainerMeter:
         watched = list(self._watched.values())
         for one in watched:
             one.observer.settle()
-        mine = [
-            (one.observer.tally.rows(), one.observer.real_tokens()) for one in watched
-        ]
-        others = of_the_others(mine)
+        others = of_the_others([one.share() for one in watched])
         for index, one in enumerate(watched):
-            theirs = [other[index] for other in others if index < len(other)]
-            one.remote = tuple(row for rows, _ in theirs for row in rows)
-            one.remote_tokens = sum(tokens for _, tokens in theirs)
+            one.add_shares([other[index] for other in others if index < len(other)])
         self.gathered = True
 
     def close(self) -> None:

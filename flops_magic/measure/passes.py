@@ -17,6 +17,7 @@ from flops_magic.core.profile import PassShape
 from flops_magic.core.tally import Tally
 
 GapSink = Callable[[str, BaseException], None]
+Purpose = Callable[[], str | None]
 
 
 class PassObserver:
@@ -32,7 +33,7 @@ class PassObserver:
         model: Any,
         *,
         role: str,
-        purpose: Callable[[], str | None],
+        purpose: Purpose,
         on_gap: GapSink,
     ) -> None:
         """Watch ``model`` until ``close``.
@@ -97,7 +98,7 @@ class PassObserver:
             if bounds.device.type == "cpu":
                 self.settle()
             return
-        cached = _cached_len(kwargs.get("past_key_values"))
+        cached = cached_len(kwargs.get("past_key_values"))
         keep = kwargs.get("logits_to_keep", 0)
         scored = batch_size * min(keep, query_len) if isinstance(keep, int) else 0
         shape = PassShape.dense(
@@ -175,7 +176,12 @@ def _packed_bounds(kwargs: Any, mask: Any, query_len: int) -> torch.Tensor | Non
     return torch.cat([starts, end])
 
 
-def _cached_len(cache: Any) -> int:
+def cached_len(cache: Any) -> int:
+    """Return how many positions a KV cache holds, without asking the device.
+
+    Raises:
+        TypeError: when only the device knows.
+    """
     if cache is None:
         return 0
     if isinstance(cache, (tuple, list)):

@@ -1,17 +1,19 @@
 """Trainers under measurement: those made in a block, and those trained in it.
 
 ``Trainer`` and everything derived from it, TRL's trainers included, run through the
-four functions that are wrapped here while a meter is active, and are put back when the
+five functions that are wrapped here while a meter is active, and are put back when the
 last one is done.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 import transformers
 from transformers import TrainerCallback
 
@@ -93,6 +95,7 @@ def _wrap_all() -> None:
     _wrap(trainer, "train", _watching_train)
     _wrap(trainer, "evaluation_loop", functools.partial(_for, "evaluation"))
     _wrap(generation, "generate", functools.partial(_for, "rollout"))
+    _wrap(torch.autograd, "backward", _watching_backward)
 
 
 def _wrap(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
@@ -135,6 +138,38 @@ def _watching_train(call: Any) -> Any:
                     callback.leave()
 
     return train
+
+
+def _watching_backward(call: Any) -> Any:
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        blocks = [(meter, meter.backward()) for meter in list(_ACTIVE)]
+        for meter, block in blocks:
+            _guarded(meter, functools.partial(_enter, block))
+        try:
+            result = call(*args, **kwargs)
+        except BaseException:
+            for meter, block in reversed(blocks):
+                _guarded(meter, functools.partial(_leave, block))
+            raise
+        for meter, block in reversed(blocks):
+            _guarded(meter, functools.partial(_leave, block))
+        return result
+
+    return backward
+
+
+def _enter(block: Any, _: TrainerMeter) -> None:
+    block.__enter__()
+
+
+def _leave(block: Any, _: TrainerMeter) -> None:
+    """Leave a block, telling it what was raised inside; the caller raises it again."""
+    kind, raised, trace = sys.exc_info()
+    try:
+        block.__exit__(kind, raised, trace)
+    except BaseException as error:
+        if error is not raised:
+            raise
 
 
 def _for(purpose: str, call: Any) -> Any:

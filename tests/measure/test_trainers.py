@@ -151,28 +151,6 @@ def test_padding_is_counted_and_real_tokens_stand_beside(meter, tmp_path):
     assert meter.flops().direct == 2 * FULL_STEP
 
 
-def test_an_unsupported_model_trains_on_and_leaves_a_gap(tmp_path):
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(4, 4)
-
-        def forward(self, x=None, labels=None):
-            return {"loss": self.layer(x).sum()}
-
-    meter = TrainerMeter()
-    data = [{"x": torch.ones(4), "labels": torch.ones(1)} for _ in range(8)]
-    with patched_trainers(meter):
-        trainer = Trainer(
-            Net(),
-            tiny.arguments(tmp_path, remove_unused_columns=False),
-            train_dataset=data,
-        )
-        assert trainer.train().global_step == 3
-    assert meter.uncounted() == ["Net"]
-    assert any("Net is no transformers model" in gap for gap in meter.gaps)
-
-
 def test_a_failing_listener_stops_nothing(tmp_path):
     meter = TrainerMeter()
     meter.listeners.append(lambda: 1 / 0)

@@ -1,0 +1,297 @@
+"""Counting a model by what it runs, where it cannot be walked dry.
+
+The first pass of each input signature runs under the operation counter, its backward
+pass too; every later pass with the same signature costs the same. Nothing is predicted:
+any ``nn.Module`` works, and a shape that has not run has no cost.
+
+A backward pass belongs to the forward passes since the last one, so its cost is kept
+by their signatures. What autograd computes with gradients switched on inside a backward
+pass is recomputation by gradient checkpointing: ordinary gradients are taken with them
+switched off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from flops_magic.core.profile import FlopsProfile, PassCost, PassShape, cost_by_shape
+from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
+from flops_magic.measure.passes import GapSink, PassObserver, Purpose, cached_len
+
+MAX_SIGNATURES = 256
+METHOD = {True: "full", False: "spectrum"}  # by whether every parameter trains
+NOTE = (
+    "{model} was counted live, the first pass of each input shape, because: {reason}. "
+    "Kernels that are launched outside of torch's dispatcher are not seen; fused "
+    "attention's backward includes what it recomputes; a cost that depends on values "
+    "rather than shapes is the first pass's."
+)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass: what it looked like, and what it cost."""
+
+    signature: str
+    kind: str
+    adapters: bool
+    label: str
+    shape: PassShape
+    flops: int | None = None
+
+
+class RecomputeCounter(OperationCounter):
+    """An operation counter that keeps recomputation inside a backward pass apart.
+
+    Attributes:
+        recompute: the part of ``flops`` that ran with gradients switched on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recompute = 0
+
+    def _count(self, *operation: Any) -> None:
+        before = self.flops
+        super()._count(*operation)
+        if torch.is_grad_enabled():
+            self.recompute += self.flops - before
+
+
+class OccurrenceObserver(PassObserver):
+    """Watches one module of any kind, and counts the first pass of each signature.
+
+    Attributes:
+        costs: what each kind of pass cost, by name and label.
+        unknown: operations with matrix-sized inputs and no formula.
+        lost: passes beyond the number of signatures that are kept apart.
+    """
+
+    def __init__(
+        self, model: Any, *, role: str, purpose: Purpose, on_gap: GapSink
+    ) -> None:
+        """Watch ``model`` until ``close``; see ``PassObserver``."""
+        super().__init__(model, role=role, purpose=purpose, on_gap=on_gap)
+        self.costs: dict[str, PassCost] = {}
+        self.unknown: set[str] = set()
+        self.lost = 0
+        self._forward_flops: dict[str, int] = {}
+        self._running: list[
+            tuple[_Pass | None, OperationCounter | None, ExitStack]
+        ] = []
+        self._pending: list[_Pass] = []
+        self._parameters: tuple[int, int, str] | None = None
+        self._after = model.register_forward_hook(self._leave, always_call=True)
+
+    def close(self) -> None:
+        """Stop watching; the module is as it was before."""
+        super().close()
+        self._after.remove()
+
+    def settle(self) -> None:
+        """Say which passes with gradients had no backward pass."""
+        pending, self._pending = self._pending, []
+        for one in pending:
+            self._add(replace(one, kind="other"), {"forward": one.flops or 0})
+        if pending:
+            self._on_gap(
+                f"{len(pending)} passes with gradients",
+                RuntimeError("no backward pass was seen; they stand under 'other'"),
+            )
+
+    @property
+    def pending(self) -> bool:
+        """Whether forward passes wait for their backward pass."""
+        return bool(self._pending)
+
+    @contextmanager
+    def backward(self, *, counted: bool = True) -> Iterator[None]:
+        """Count the backward pass inside the block, if it is the first of its kind.
+
+        Args:
+            counted: False where another observer counts this backward pass.
+        """
+        passes, self._pending = self._pending, []
+        whole = _together(passes, counted)
+        first = cost_by_shape("backward", whole.label) not in self.costs
+        counter = RecomputeCounter() if counted and first else None
+        try:
+            with counter or nullcontext():
+                yield
+        except BaseException:
+            self._pending = passes  # settled as passes without a backward pass
+            raise
+        costs = {"forward": whole.flops or 0, "backward": 0, "recompute": 0}
+        if counter is not None:
+            self.unknown.update(counter.unknown)
+            costs["backward"] = counter.flops - counter.recompute
+            costs["recompute"] = counter.recompute
+        self._add(whole, costs if first else {})
+
+    def profile(
+        self, base: Any, reason: str, costs: Mapping[str, PassCost]
+    ) -> FlopsProfile:
+        """Return what was counted as a profile.
+
+        Args:
+            base: the watched module.
+            reason: why it is counted live.
+            costs: other processes' costs, added to these.
+        """
+        if self._parameters is None:
+            self._parameters = _parameters(base)
+        total, trains, method = self._parameters
+        name = type(base).__name__
+        return FlopsProfile(
+            model_class=name,
+            method=method,
+            parameters_total=total,
+            parameters_active=total,
+            parameters_trainable=trains,
+            costs={**costs, **self.costs},
+            unknown_ops=tuple(sorted(self.unknown)),
+            notes=(NOTE.format(model=name, reason=reason.split(";")[0]),),
+        )
+
+    @torch.compiler.disable
+    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
+        seen, counter, modes = None, None, ExitStack()
+        try:
+            # a pass inside a backward pass is recomputation, and counted there
+            if torch._C._current_graph_task_id() == -1 and not self._running:
+                seen = self._read(module, args, kwargs)
+            if seen is not None and seen.signature not in self._forward_flops:
+                counter = OperationCounter()
+                modes.enter_context(angles_uncounted(module, counter))
+                modes.enter_context(counter)
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self._on_gap("a forward pass could not be read", error)
+        self._running.append((seen, counter, modes))
+
+    def _read(self, module: Any, args: Any, kwargs: Any) -> _Pass:
+        adapters = self._adapters_on(module)
+        kind = self._kind(module, kwargs, adapters)
+        first, rows, tokens = _sizes(args, kwargs)
+        signature = repr(
+            (
+                torch.is_grad_enabled(),
+                kind == "train",
+                module.training,
+                adapters,
+                _signature(args),
+                _signature(kwargs),
+            )
+        )
+        label = f"{first} ~{_digest(signature)}"
+        if kind == "train":
+            self._count_real(kwargs.get("attention_mask"), 1, tokens)
+        shape = PassShape(calls=1, sequences=rows, tokens=tokens, logits=tokens)
+        return _Pass(signature, kind, adapters, label, shape)
+
+    @torch.compiler.disable
+    def _leave(self, module: Any, args: Any, output: Any) -> None:
+        seen, counter, modes = self._running.pop()
+        modes.close()
+        if seen is None or output is None:
+            return  # recomputation, unreadable, or the pass raised
+        if counter is not None:
+            if len(self._forward_flops) >= MAX_SIGNATURES:
+                self.lost += 1
+                self._on_gap(
+                    f"{type(module).__name__}",
+                    RuntimeError(
+                        f"more than {MAX_SIGNATURES} input shapes; the further ones "
+                        "are not counted: pad to fewer lengths"
+                    ),
+                )
+                return
+            self._forward_flops[seen.signature] = counter.flops
+            self.unknown.update(counter.unknown)
+        seen = replace(seen, flops=self._forward_flops[seen.signature])
+        if seen.kind == "train":
+            self._pending.append(seen)
+        else:
+            self._add(seen, {"forward": seen.flops or 0})
+
+    def _add(self, seen: _Pass, costs: Mapping[str, int]) -> None:
+        for name, flops in costs.items():
+            full = "forward_without_adapters" if not seen.adapters else name
+            full = full if name == "forward" else name
+            self.costs[cost_by_shape(full, seen.label)] = PassCost(per_call=flops)
+        self.tally.add(seen.kind, seen.shape, label=seen.label, adapters=seen.adapters)
+
+
+def _together(passes: list[_Pass], counted: bool) -> _Pass:
+    """Return the forward passes of one backward pass as one."""
+    if len(passes) == 1 and counted:
+        return passes[0]
+    joined = "+".join(one.signature for one in passes) + f" {counted}"
+    shape = sum((one.shape for one in passes), PassShape())
+    return replace(
+        passes[0],
+        label=f"{len(passes)} passes ~{_digest(joined)}",
+        shape=replace(shape, calls=1),
+        flops=sum(one.flops or 0 for one in passes),
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _signature(value: Any) -> Any:
+    """Return what a pass's cost can depend on: shapes, types and switches."""
+    if isinstance(value, torch.Tensor):
+        return (tuple(value.shape), str(value.dtype))
+    if isinstance(value, Mapping):
+        return sorted((str(key), _signature(item)) for key, item in value.items())
+    if isinstance(value, (tuple, list)):
+        return [_signature(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if hasattr(value, "get_seq_length"):
+        return f"cache of {cached_len(value)}"
+    return type(value).__name__
+
+
+def _sizes(args: Any, kwargs: Any) -> tuple[str, int, int]:
+    """Return a label, the rows, and the positions of token sequences (0 for others)."""
+    tensors = {
+        **{str(index): value for index, value in enumerate(args)},
+        **kwargs,
+    }
+    found = {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
+    if not found:
+        return "no tensors", 0, 0
+    first = next(iter(found.values()))
+    tokens = 0
+    source = found.get("input_ids", found.get("inputs_embeds"))
+    if isinstance(source, torch.Tensor) and source.dim() >= 2:
+        first, tokens = source, int(source.shape[0] * source.shape[1])
+    answer = found.get("decoder_input_ids")
+    if answer is not None and answer.dim() == 2:
+        tokens += answer.numel()
+    rows = int(first.shape[0]) if first.dim() else 1
+    return "x".join(map(str, first.shape)) or "scalar", rows, tokens
+
+
+def _parameters(model: Any) -> tuple[int, int, str]:
+    """Return how many parameters there are, how many train, and the method's name."""
+    sizes = {p: _logical_size(p) for p in model.parameters()}
+    trains = sum(n for p, n in sizes.items() if p.requires_grad)
+    total = sum(sizes.values())
+    adapters = any(hasattr(m, "_disable_adapters") for m in model.modules())
+    return total, trains, "lora" if adapters else METHOD[trains == total]
+
+
+def _logical_size(parameter: Any) -> int:
+    """Return a parameter's number of elements, unpacked and unsharded."""
+    state = getattr(parameter, "quant_state", None)
+    shape = getattr(state, "shape", None) or getattr(parameter, "ds_shape", None)
+    return int(torch.Size(shape).numel()) if shape else int(parameter.numel())

@@ -1,0 +1,128 @@
+"""One model of a run: its passes, what they cost, and why they cannot be costed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flops_magic.core.profile import FlopsProfile, PassCost
+from flops_magic.core.record import ModelUse
+from flops_magic.core.tally import HistogramRow, Tally
+from flops_magic.errors import CountingError
+from flops_magic.measure.environment import config_sha256, model_id, model_revision
+from flops_magic.measure.occurrences import OccurrenceObserver
+from flops_magic.measure.opcount import profile_model
+from flops_magic.measure.passes import GapSink, PassObserver, Purpose
+
+Share = tuple[tuple[HistogramRow, ...], int, Mapping[str, PassCost]]
+
+
+@dataclass
+class Watched:
+    """A model under observation.
+
+    Attributes:
+        model: the model, adapters included, wrappers not.
+        base: the module whose ``forward`` is watched.
+        observer: counts its passes.
+        trains: whether training of it has begun.
+        refused: why it cannot be walked dry; empty if it can.
+        compiled: whether ``torch.compile`` hides its operations.
+    """
+
+    model: Any
+    base: Any
+    observer: PassObserver
+    trains: bool = False
+    refused: str = ""
+    compiled: bool = False
+    _dry: FlopsProfile | None = None
+    _flags: tuple[bool, ...] | None = None
+    _remote: list[Share] = field(default_factory=list)
+
+    @property
+    def profile(self) -> FlopsProfile | None:
+        """What the passes cost; None if that is not known."""
+        if self._dry is not None or not isinstance(self.observer, OccurrenceObserver):
+            return self._dry
+        if self.observer.lost:
+            return None
+        theirs = {k: v for _, _, costs in self._remote for k, v in costs.items()}
+        return self.observer.profile(self.base, self.refused, theirs)
+
+    def forget_cost(self) -> None:
+        """Count the cost anew: the model was set up for another training."""
+        self._dry = None
+        if not isinstance(self.observer, OccurrenceObserver):
+            self.refused = ""
+
+    def count_cost(self, purpose: Purpose, on_gap: GapSink) -> None:
+        """Profile the model, or count it live from here on.
+
+        Raises:
+            CountingError: when neither can be done.
+        """
+        if self._dry is not None or isinstance(self.observer, OccurrenceObserver):
+            return
+        self._flags = tuple(p.requires_grad for p in self.model.parameters())
+        try:
+            self._dry = profile_model(self.model)
+            self.refused = ""
+        except CountingError as error:
+            self.refused = str(error)
+            if self.compiled or self.observer.tally.rows():
+                raise
+            role = self.observer.role
+            self.observer.close()
+            self.observer = OccurrenceObserver(
+                self.base, role=role, purpose=purpose, on_gap=on_gap
+            )
+
+    def flags_changed(self) -> bool:
+        """Whether other parameters train than when the cost was counted."""
+        now = tuple(p.requires_grad for p in self.model.parameters())
+        return self._flags is not None and now != self._flags
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether passes ran, or will, that have no cost."""
+        live = isinstance(self.observer, OccurrenceObserver) and not self.observer.lost
+        return bool(self.refused) and not live
+
+    def rows(self) -> tuple[HistogramRow, ...]:
+        """Return what ran, here and in the other processes."""
+        mine = self.observer.tally.rows()
+        if not self._remote:
+            return mine
+        merged = Tally()
+        for row in (*mine, *(row for rows, _, _ in self._remote for row in rows)):
+            merged.add(row.kind, row.total, label=row.shape, adapters=row.adapters)
+        return merged.rows()
+
+    def share(self) -> Share:
+        """Return what this process counted, for the others."""
+        live = isinstance(self.observer, OccurrenceObserver)
+        costs = dict(self.observer.costs) if live else {}  # type: ignore[attr-defined]
+        return self.observer.tally.rows(), self.observer.real_tokens(), costs
+
+    def add_shares(self, shares: list[Share]) -> None:
+        """Take what the other processes counted."""
+        self._remote = shares
+
+    def real_tokens(self) -> int:
+        """Return training tokens that are not padding, in all processes."""
+        return self.observer.real_tokens() + sum(n for _, n, _ in self._remote)
+
+    def use(self) -> ModelUse:
+        """Return the model's part of the record."""
+        trained = self.observer.role == "trained"
+        return ModelUse(
+            id=model_id(self.base),
+            role=self.observer.role,
+            revision=model_revision(self.base),
+            config_sha256=config_sha256(self.base),
+            profile=self.profile,
+            histogram=self.rows(),
+            tokens_non_padding=self.real_tokens() if trained else None,
+        )
