@@ -79,6 +79,14 @@ class FlopsMeterCallback(TrainerCallback):
         if self.run is not None and self.run.record is None:
             self.run.meter.step_ended()
 
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Read the device: the Trainer has just waited for its loss."""
+        if self.run is not None and self.run.record is None:
+            try:
+                self.run.meter.read_device()
+            except Exception as error:  # noqa: BLE001 a broken meter stops no training
+                self.run.meter.gap("what was summed on the device", error)
+
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Seal the run."""
         run = self.run

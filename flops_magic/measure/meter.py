@@ -174,6 +174,11 @@ class TrainerMeter:
         self.steps += 1
         self._tell()
 
+    def read_device(self) -> None:
+        """Read what was summed on the device, where the Trainer has waited for it."""
+        for watched in self._watched.values():
+            watched.observer.read_device()
+
     def settle(self) -> None:
         """Read what was left on the device, and count what has no cost yet."""
         if (size := world_size()) > 1 and not self.gathered:

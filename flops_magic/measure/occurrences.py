@@ -96,6 +96,7 @@ class OccurrenceObserver(PassObserver):
 
     def settle(self) -> None:
         """Say which passes with gradients had no backward pass."""
+        super().settle()
         pending, self._pending = self._pending, []
         for one in pending:
             self._add(replace(one, kind="other"), {"forward": one.flops or 0})

@@ -2,13 +2,13 @@
 
 A forward pre-hook reads shapes and flags only. Nothing is copied from the device and
 nothing waits for it: what needs values (packed lengths, the number of real tokens) is
-kept as a tensor and read when somebody asks for the total.
+summed on the device and read when the Trainer has waited for it anyway, at its logs and
+at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -52,8 +52,9 @@ class PassObserver:
         self._adapter_layer: Any = None
         self._adapters_sought = -1
         self._real_tokens: torch.Tensor | None = None
+        self._tokens_read = 0
         self._unmasked_tokens = 0
-        self._packed: list[tuple[str, bool, torch.Tensor, int]] = []
+        self._packed: dict[tuple[str, bool], torch.Tensor] = {}
         self._handle = model.register_forward_pre_hook(
             self._hook, with_kwargs=True, prepend=True
         )
@@ -63,18 +64,22 @@ class PassObserver:
         self._handle.remove()
 
     def settle(self) -> None:
-        """Read the tensors that were set aside; waits for the device."""
-        packed, self._packed = self._packed, []
-        for kind, adapters, bounds, positions in packed:
-            marks = bounds.tolist()
-            lengths = [b - a for a, b in pairwise(marks) if b > a]
-            shape = PassShape.packed(lengths, positions=positions)
+        """Take stock at the end of a run; waits for the device."""
+        self.read_device()
+
+    def read_device(self) -> None:
+        """Read what was summed on the device; waits for it."""
+        packed, self._packed = self._packed, {}
+        for (kind, adapters), sums in packed.items():
+            shape = PassShape(*sums.tolist())
             self.tally.add(kind, shape, label="packed", adapters=adapters)
+        if self._real_tokens is not None:
+            self._tokens_read += int(self._real_tokens.item())
+            self._real_tokens = None
 
     def real_tokens(self) -> int:
-        """Return training tokens that are not padding; waits for the device."""
-        masked = 0 if self._real_tokens is None else int(self._real_tokens.item())
-        return self._unmasked_tokens + masked
+        """Return training tokens that are not padding, as far as they were read."""
+        return self._unmasked_tokens + self._tokens_read
 
     @torch.compiler.disable
     def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
@@ -92,11 +97,12 @@ class PassObserver:
         mask = kwargs.get("attention_mask")
         if kind == "train":
             self._count_real(mask, batch_size, query_len)
-        bounds = _packed_bounds(kwargs, mask, query_len)
-        if bounds is not None:
-            self._packed.append((kind, adapters, bounds, positions))
-            if bounds.device.type == "cpu":
-                self.settle()
+        sums = _packed_sums(kwargs, mask, positions)
+        if sums is not None:
+            known = self._packed.get((kind, adapters))
+            self._packed[kind, adapters] = sums if known is None else known + sums
+            if sums.device.type == "cpu":
+                self.read_device()
             return
         cached = cached_len(kwargs.get("past_key_values"))
         keep = kwargs.get("logits_to_keep", 0)
@@ -142,10 +148,12 @@ class PassObserver:
     def _count_real(self, mask: Any, batch_size: int, query_len: int) -> None:
         if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
             self._unmasked_tokens += batch_size * query_len
-        elif self._real_tokens is None:
-            self._real_tokens = mask.detach().ne(0).sum()
         else:
-            self._real_tokens += mask.detach().ne(0).sum().to(self._real_tokens.device)
+            real = mask.detach().ne(0).sum()
+            known = self._real_tokens
+            self._real_tokens = real if known is None else known + real.to(known.device)
+            if real.device.type == "cpu":
+                self.read_device()
 
 
 def _first_tensor(args: Any, kwargs: Any) -> torch.Tensor:
@@ -159,21 +167,44 @@ def _first_tensor(args: Any, kwargs: Any) -> torch.Tensor:
     raise TypeError(f"no input of 2 dimensions among {sorted(kwargs)}")
 
 
-def _packed_bounds(kwargs: Any, mask: Any, query_len: int) -> torch.Tensor | None:
-    """Return where packed sequences begin and end in the flat row; None if unpacked."""
+def _packed_sums(kwargs: Any, mask: Any, positions: int) -> torch.Tensor | None:
+    """Return the fields of a packed row's ``PassShape``, (6,) int64; None if unpacked.
+
+    Of a sequence of L positions numbered from 0, Σ(2p + 1) = L² and
+    Σ(p + 1) = L·(L + 1)/2: the sums over a packed row need no look at its boundaries.
+    With boundaries given, what lies beyond the last one is padding, a sequence too.
+    """
     bounds = kwargs.get("cu_seq_lens_q")
     if isinstance(bounds, torch.Tensor):
-        return bounds.detach()
+        lengths = bounds.detach().long().diff()
+        spare = (positions - lengths.sum()).reshape(1)
+        sizes = torch.cat([lengths, spare])
+        pairs, causal = (sizes * sizes).sum(), (sizes * (sizes + 1) // 2).sum()
+        return _sums((lengths > 0).sum(), positions, pairs, causal)
     places = kwargs.get("position_ids")
     if mask is not None or not isinstance(places, torch.Tensor) or places.dim() != 2:
         return None
     if places.shape[1] == 1 or kwargs.get("past_key_values") is not None:
         return None  # a decoding step: its positions go on where the cache ends
-    starts = (places.detach().reshape(-1) == 0).nonzero().reshape(-1)
-    if places.device.type == "cpu" and len(starts) == places.shape[0]:
+    places = places.detach().long()
+    starts = (places == 0).sum()
+    if places.device.type == "cpu" and int(starts) == places.shape[0]:
         return None
-    end = torch.tensor([places.numel()], device=starts.device, dtype=starts.dtype)
-    return torch.cat([starts, end])
+    rows = positions // places.numel()  # one row of positions may serve many
+    return _sums(
+        starts * rows,
+        positions,
+        (2 * places + 1).sum() * rows,
+        (places + 1).sum() * rows,
+    )
+
+
+def _sums(
+    sequences: torch.Tensor, positions: int, pairs: torch.Tensor, causal: torch.Tensor
+) -> torch.Tensor:
+    one = torch.ones_like(pairs)
+    tokens = one * positions
+    return torch.stack([one, sequences.long(), tokens, pairs, causal, tokens])
 
 
 def cached_len(cache: Any) -> int:

@@ -44,6 +44,13 @@ class MeterCallback(TrainerCallback):
         """Count an optimizer step."""
         self.meter.step_ended()
 
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Read the device: the Trainer has just waited for its loss."""
+        try:
+            self.meter.read_device()
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self.meter.gap("what was summed on the device", error)
+
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave training; every process comes here, so this is where they add up."""
         self.leave()
