@@ -109,6 +109,7 @@ def _fake_model(config: Any, model_class: Any) -> Any:
     # grouped expert products take bfloat16 only
     dtype = torch.bfloat16 if experts else torch.float32
     build: Callable[..., Any]
+    model_class = model_class or _named_class(config)
     if model_class is None:
         build = transformers.AutoModelForCausalLM.from_config
     else:
@@ -126,6 +127,15 @@ def _fake_model(config: Any, model_class: Any) -> Any:
         with contextlib.suppress(AttributeError, ValueError):
             model.set_experts_implementation("grouped_mm")
     return model
+
+
+def _named_class(config: Any) -> Any:
+    """Return the class with a head that the configuration names; None without one."""
+    for name in getattr(config, "architectures", None) or ():
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and "For" in name and hasattr(found, "_from_config"):
+            return found
+    return None
 
 
 def _to_fake(model: Any) -> None:
@@ -196,7 +206,7 @@ def _freeze_all_but(model: Any, trainable: Sequence[str] | None) -> None:
             "spectrum trains some parameters only; pass their names or patterns as "
             "trainable=[…], or the YAML that Spectrum wrote"
         )
-    patterns = [re.compile(pattern) for pattern in trainable]
+    patterns = _patterns(trainable)
     found = set()
     for name, parameter in model.named_parameters():
         hits = [pattern for pattern in patterns if pattern.search(name)]
@@ -204,6 +214,29 @@ def _freeze_all_but(model: Any, trainable: Sequence[str] | None) -> None:
         found.update(hits)
     if missing := [p.pattern for p in patterns if p not in found]:
         raise InputError(f"no parameter of {type(model).__name__} matches {missing}")
+
+
+def _patterns(trainable: Sequence[str]) -> list[re.Pattern[str]]:
+    """Return patterns, also those in a YAML file that Spectrum wrote."""
+    found: list[str] = []
+    for one in trainable:
+        if not one.endswith((".yaml", ".yml")):
+            found.append(one)
+            continue
+        try:
+            import yaml
+
+            tree = yaml.safe_load(Path(one).read_text(encoding="utf-8"))
+            found += [str(line) for line in tree["unfrozen_parameters"]]
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise InputError(
+                f"{one!r} is no file that Spectrum wrote ({type(error).__name__}); it "
+                "needs a list under 'unfrozen_parameters'"
+            ) from error
+    try:
+        return [re.compile(pattern) for pattern in found]
+    except re.error as error:
+        raise InputError(f"{error.pattern!r} is no pattern: {error}") from error
 
 
 def _config_parts(config: Any) -> list[Any]:

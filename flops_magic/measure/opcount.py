@@ -20,7 +20,9 @@ Source: design rule "cost = c0 + batch·(c1·q + c2·q·kv)"; the Guidelines' A.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from operator import add, sub
 from typing import Any
@@ -161,7 +163,7 @@ def _walk(
     """Walk the blueprint once; anything that torch raises names the model."""
     counter = OperationCounter()
     try:
-        with plan.mode, counter, angles_uncounted(plan.base, counter):
+        with _quiet(), plan.mode, counter, angles_uncounted(plan.base, counter):
             logits = plan.run(*probe, checkpointing=checkpointing)
             forward = counter.flops
             if not forward_only and logits.requires_grad:
@@ -176,6 +178,17 @@ def _walk(
     finally:
         plan.clear_gradients()
     return Walk(forward, counter.flops - forward, tuple(counter.unknown))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging a traceback for what is reported as an error of ours."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def solve(costs: dict[Probe, int], plan: Blueprint) -> PassCost:

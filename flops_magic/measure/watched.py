@@ -75,8 +75,12 @@ class Watched:
                 raise
             role = self.observer.role
             self.observer.close()
+            config = getattr(self.model, "active_peft_config", None)
+            outside = getattr(config, "is_prompt_learning", False)
+            # prompts are made outside of the model that they are fed to
+            target = self.model if outside else self.base
             self.observer = OccurrenceObserver(
-                self.base, role=role, purpose=purpose, on_gap=on_gap
+                target, role=role, purpose=purpose, on_gap=on_gap
             )
 
     def flags_changed(self) -> bool:
