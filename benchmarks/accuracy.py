@@ -8,10 +8,12 @@ the oracle is known to the profile: it is solved from walks at other shapes.
 """
 
 import contextlib
+import io
 import sys
 import time
 import warnings
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -30,13 +32,19 @@ Written by `python benchmarks/accuracy.py`. Models of six layers, built at rando
 of one forward and backward pass, with recomputation where the method checkpoints.
 *Oracle*: a real run on the CPU with eager attention and experts, every operation
 counted. The other columns are deviations from it: Hugging Face's `total_flos` formula,
-6·N·D, (4·N+2·T)·D, and torch's FlopCounterMode as it comes, on the default SDPA and
-grouped experts. calflops and DeepSpeed's profiler were not run.
+6·N·D, (4·N+2·T)·D, torch's FlopCounterMode as it comes (FCM), on the default SDPA and
+grouped experts, and calflops {calflops} and DeepSpeed {deepspeed}'s profiler, whose
+forward counts are taken three times, as they do. – : that tool fails there, or is not
+installed.
 
 {summary}
 
-| model | method | shape | ours | oracle | ours | total_flos | 6ND | (4N+2T)D | FCM |
-|---|---|---|---|---|---|---|---|---|---|"""
+{columns}
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
+COLUMNS = (
+    "| model | method | shape | ours | oracle | ours | total_flos | 6ND | (4N+2T)D "
+    "| FCM | calflops | DeepSpeed |"
+)
 BASE = {
     "hidden_size": 64,
     "num_hidden_layers": 6,
@@ -173,6 +181,51 @@ def real(model, batch_size, seq_len, counter):
     return counter
 
 
+def calflops_count(model, ids):
+    """Return calflops' forward count three times, as it takes backward for two."""
+    from calflops import calculate_flops
+
+    flops, _, _ = calculate_flops(
+        model=model,
+        kwargs={"input_ids": ids},
+        include_backPropagation=True,
+        print_results=False,
+        output_as_string=False,
+    )
+    return flops
+
+
+def deepspeed_count(model, ids):
+    """Return the count of DeepSpeed's profiler three times; it sees forward only."""
+    from deepspeed.profiling.flops_profiler import FlopsProfiler
+
+    profiler = FlopsProfiler(model)
+    profiler.start_profile()
+    try:
+        model(input_ids=ids, use_cache=False)
+        return 3 * profiler.get_total_flops()
+    finally:
+        profiler.end_profile()
+
+
+def counted_by(tool, model, batch_size, seq_len):
+    """Return a peer's count; None where it fails or is not installed."""
+    ids = torch.randint(1, 255, (batch_size, seq_len))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return tool(model, ids)
+    except Exception:  # noqa: BLE001 a peer may raise anything; the table shows a dash
+        return None
+
+
+def installed(name):
+    """Return a package's version for the head of the table."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def measure(case):
     """Return the figures of one case: ours, the oracle's, the others'."""
     torch.manual_seed(0)
@@ -207,6 +260,8 @@ def measure(case):
             profile.parameters_total, profile.parameters_trainable, tokens
         ),
         "plain": plain,
+        "calflops": counted_by(calflops_count, model, *shape),
+        "deepspeed": counted_by(deepspeed_count, model, *shape),
         "took_s": took_s,
         "unknown": (*profile.unknown_ops, *counter.unknown),
     }
@@ -223,7 +278,7 @@ def main():
         name = f"| {case.family} | {case.method} | {shape} |"
         if "refused" in found:
             refused += 1
-            lines.append(f"{name} refused: {found['refused']} | | | | | | |")
+            lines.append(f"{name} refused: {found['refused']} | | | | | | | | |")
             print(lines[-1], flush=True)
             continue
         counted += 1
@@ -235,7 +290,15 @@ def main():
 
         exact = "exact" if found["ours"] == oracle else share(found["ours"])
         others = " | ".join(
-            share(found[k]) for k in ("total_flos", "6ND", "(4N+2T)D", "plain")
+            share(found[key])
+            for key in (
+                "total_flos",
+                "6ND",
+                "(4N+2T)D",
+                "plain",
+                "calflops",
+                "deepspeed",
+            )
         )
         lines.append(f"{name} {found['ours']:,} | {oracle:,} | {exact} | {others} |")
         print(lines[-1], flush=True)
@@ -244,7 +307,8 @@ def main():
         f"{counted} cases counted, worst deviation {100 * worst:.4f} %; {refused} "
         f"refused. {versions}, Python {sys.version.split()[0]}."
     )
-    head = [HEAD.format(summary=summary)]
+    peers = {name: installed(name) for name in ("calflops", "deepspeed")}
+    head = [HEAD.format(columns=COLUMNS, summary=summary, **peers)]
     (ROOT / "docs" / "accuracy.md").write_text("\n".join([*head, *lines]) + "\n")
     print(f"{counted} counted, {refused} refused, worst {100 * worst:.4f} %")
     return worst > 0.001
