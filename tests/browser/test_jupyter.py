@@ -120,9 +120,16 @@ def run_all_and_watch(page, name):
         timeout=60_000,
     )
     run_all(page)
-    seen, shot = [], False
+    seen, shot, moving = [], False, time.monotonic()
     end = time.monotonic() + 240
     while time.monotonic() < end:
+        if not dropped(page):
+            moving = time.monotonic()
+        elif time.monotonic() - moving > 10:
+            # seen once on a busy machine: the first cell ran, the queue behind it was
+            # dropped by the page, with neither an error nor a dialog
+            run_all(page)
+            moving = time.monotonic()
         for gauge in page.query_selector_all(".flops-magic-gauge"):
             with contextlib.suppress(Exception):
                 text = gauge.inner_text()
@@ -146,10 +153,16 @@ def run_all(page):
         # void: the command's promise lasts as long as the cells run
         page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
         for _ in range(20):
-            if any(prompt.strip("[ ]:") for prompt in prompts(page)):
+            if not dropped(page):
                 return
             page.wait_for_timeout(500)
     raise AssertionError(f"the notebook's cells do not start; {state_of(page)}")
+
+
+def dropped(page):
+    """Say whether a cell neither runs, nor waits, nor has run."""
+    shown = [prompt.strip("[ ]:") for prompt in prompts(page)]
+    return "*" not in shown and "" in shown
 
 
 def prompts(page):
@@ -187,7 +200,11 @@ def test_the_gauge_moves_and_the_saved_notebook_is_evidence(
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     with server(app, tmp_path) as url:
         page.goto(f"{url}/{place}/tracked.ipynb", timeout=60_000)
-        seen = run_all_and_watch(page, app)
+        try:
+            seen = run_all_and_watch(page, app)
+        except AssertionError:
+            print((tmp_path / "server.log").read_text()[-5000:])
+            raise
         figures = list(dict.fromkeys(map(flops_in, seen)))
         assert len(figures) >= 4, figures
         assert page.query_selector_all(".flops-magic-gauge") == []
