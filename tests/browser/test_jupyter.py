@@ -202,8 +202,8 @@ def test_the_gauge_moves_and_the_saved_notebook_is_evidence(
         page.goto(f"{url}/{place}/tracked.ipynb", timeout=60_000)
         try:
             seen = run_all_and_watch(page, app)
-        except AssertionError:
-            print((tmp_path / "server.log").read_text()[-5000:])
+        except AssertionError as error:
+            error.add_note((tmp_path / "server.log").read_text()[-5000:])
             raise
         figures = list(dict.fromkeys(map(flops_in, seen)))
         assert len(figures) >= 4, figures
