@@ -16,8 +16,10 @@ from functools import partial
 from typing import Any
 
 import torch
+import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
+from transformers import masking_utils
 
 from flops_magic.core.profile import PassShape
 from flops_magic.errors import UnsupportedModelError
@@ -118,8 +120,10 @@ class Blueprint:
         """Run the fake model forward and return its logits, (B, S or logits, V)."""
         ids = torch.zeros(batch_size, seq_len, dtype=torch.long)  # (B, S)
         dtype = next(p.dtype for p in self.base.parameters() if p.is_floating_point())
-        # a 4-D mask is taken as it is: nothing data-dependent is asked of it
-        mask = torch.zeros(batch_size, 1, seq_len, seq_len, dtype=dtype)  # (B, 1, S, S)
+        if _expands_masks(self.base.config):
+            mask = torch.ones(batch_size, seq_len, dtype=torch.long)  # (B, S)
+        else:  # a 4-D mask is taken as it is: nothing data-dependent is asked of it
+            mask = torch.zeros(batch_size, 1, seq_len, seq_len, dtype=dtype)
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         accepted = inspect.signature(self.base.forward).parameters
         if "position_ids" in accepted:
@@ -177,3 +181,9 @@ class Blueprint:
             yield
         finally:
             hook.remove()
+
+
+def _expands_masks(config: Any) -> bool:
+    """Whether a model refuses a 4-D mask: the encoders of transformers 4 do."""
+    old = not hasattr(masking_utils, "create_bidirectional_mask")
+    return old and type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
