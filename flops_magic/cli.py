@@ -140,23 +140,35 @@ def estimate(args: argparse.Namespace) -> None:
     """Print what fine-tuning will cost."""
     from flops_magic.estimator import estimate
 
-    targets = args.lora_targets
-    print(
-        estimate(
-            args.model,
-            tokens=args.tokens,
-            seq_len=args.seq_len,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            methods=args.method or ("full", "lora", "qlora"),
-            lora_rank=args.lora_rank,
-            lora_targets=targets.split(",") if "," in targets else targets,
-            trainable=args.trainable,
-            accelerator=args.accelerator,
-            mfu=args.mfu,
-            **_question(args),
-        )
+    targets = args.lora_targets or ""
+    found = estimate(
+        args.model,
+        tokens=args.tokens,
+        seq_len=args.seq_len,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        methods=args.method,
+        lora_rank=args.lora_rank,
+        lora_targets=targets.split(",") if "," in targets else targets or None,
+        trainable=args.trainable,
+        gradient_checkpointing=args.gradient_checkpointing,
+        dataset=args.dataset,
+        tokenizer=args.tokenizer,
+        text_field=args.text_field,
+        packing=args.packing,
+        accelerator=args.accelerator,
+        mfu=args.mfu,
+        **_question(args),
     )
+    print(found)
+    if args.plot:
+        try:
+            found.plot().savefig(args.plot, dpi=150)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no chart in {args.plot!r}: {error}; name a .png, .svg or .pdf file"
+            ) from error
+        print(f"chart: {args.plot}")
 
 
 def track(args: argparse.Namespace) -> None:
@@ -216,17 +228,23 @@ def _build_parser() -> argparse.ArgumentParser:
         return sub
 
     one = command(estimate, "estimate")
-    one.add_argument("model", help="folder, or Hub id")
-    one.add_argument("--tokens", required=True, help="tokens an epoch: 25M")
-    one.add_argument("--seq-len", required=True, help="positions a sequence")
-    one.add_argument("--epochs", default="1")
-    one.add_argument("--batch-size", type=int, default=1)
-    one.add_argument("--method", action="append")
-    one.add_argument("--lora-rank", type=int, default=16)
-    one.add_argument("--lora-targets", default="all-linear")
-    one.add_argument("--trainable", action="append")
-    one.add_argument("--accelerator")
-    one.add_argument("--mfu", type=float)
+    one.add_argument("model", help="folder, Hub id, or recipe YAML")
+    one.add_argument("--tokens", help="tokens an epoch: 25M")
+    one.add_argument("--seq-len", help="positions a sequence")
+    one.add_argument("--epochs", help="1 by default")
+    one.add_argument("--batch-size", type=int, help="sequences a forward call")
+    one.add_argument("--method", action="append", help="repeat for several")
+    one.add_argument("--lora-rank", type=int, help="16 by default")
+    one.add_argument("--lora-targets", help="module names, by comma")
+    one.add_argument("--trainable", action="append", help="pattern; or Spectrum's YAML")
+    one.add_argument("--dataset", help="rows to count: a .jsonl or .txt file")
+    one.add_argument("--tokenizer", help="counts them; a folder")
+    one.add_argument("--text-field", help="the field that holds the text")
+    one.add_argument("--packing", action="store_true", default=None)
+    one.add_argument("--gradient-checkpointing", action="store_true", default=None)
+    one.add_argument("--accelerator", help="for hours and energy: H100")
+    one.add_argument("--mfu", type=float, help="utilisation to expect: 0.4")
+    one.add_argument("--plot", metavar="FILE", help="write a bar chart")
     _add_question(one)
     one = command(track, "track")
     one.add_argument("script", help="a Python script; what follows are its arguments")

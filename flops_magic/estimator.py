@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from flops_magic.core.accelerators import find_accelerator
+from flops_magic.core.accelerators import expected_rate
 from flops_magic.core.base_models import lookup
 from flops_magic.core.formulas import lora_pd, six_pd
 from flops_magic.core.judge import Original
-from flops_magic.core.profile import FlopsProfile, PassShape
+from flops_magic.core.profile import FlopsProfile
 from flops_magic.core.tally import FlopTotals, HistogramRow, row_flops
-from flops_magic.core.units import parse_count
 from flops_magic.errors import FlopsMagicError, InputError, UnknownModelError
+from flops_magic.measure.plans import plan_of
+from flops_magic.planned import planned_shape
 
 if TYPE_CHECKING:
     from flops_magic.core.decision import Decision
@@ -56,9 +57,10 @@ class Estimate:
     Attributes:
         model: what was asked for.
         tokens: positions to be processed, epochs included.
-        seq_len: positions a sequence.
+        seq_len: positions a sequence, at most.
         rows: one for each method.
         skipped: methods that cannot be estimated, and why.
+        notes: where the tokens come from, and how sure they are.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Estimate:
     seq_len: int
     rows: tuple[MethodEstimate, ...]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, method: str) -> MethodEstimate:
         """Return the estimate of one method.
@@ -87,6 +90,12 @@ class Estimate:
 
     __repr__ = __str__
 
+    def plot(self) -> Any:
+        """Return a matplotlib ``Figure``: FLOPs on a log scale, with the line."""
+        from flops_magic.show.plot import estimate_figure
+
+        return estimate_figure(self)
+
     def _repr_html_(self) -> str:
         """Return the table that notebooks show."""
         from flops_magic.show.estimate import estimate_html
@@ -97,15 +106,19 @@ class Estimate:
 def estimate(
     model: Any,
     *,
-    tokens: int | str,
-    seq_len: int | str,
-    epochs: int | str = 1,
-    batch_size: int = 1,
-    methods: Sequence[str] = ("full", "lora", "qlora"),
-    lora_rank: int = 16,
-    lora_targets: str | Sequence[str] = "all-linear",
+    tokens: int | str | None = None,
+    seq_len: int | str | None = None,
+    epochs: int | str | Fraction | None = None,
+    batch_size: int | None = None,
+    methods: Sequence[str] | None = None,
+    lora_rank: int | None = None,
+    lora_targets: str | Sequence[str] | None = None,
     trainable: Sequence[str] | None = None,
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: bool | None = None,
+    dataset: Any = None,
+    tokenizer: Any = None,
+    text_field: str | None = None,
+    packing: bool | None = None,
     base_model: str | None = None,
     original_flops: int | str | None = None,
     systemic_risk: bool | None = None,
@@ -115,18 +128,28 @@ def estimate(
 ) -> Estimate:
     """Return what fine-tuning a model will cost, method by method.
 
+    What is passed wins over what a Trainer or a recipe says.
+
     Args:
-        model: a model, its config, a folder, a Hub id in the local cache; or an id
-            in the registry, for which the formulas 6·P·D and (4·P + 2·T)·D are used.
+        model: a model, its config, a folder, a Hub id in the local cache; a Trainer;
+            a recipe YAML; or an id in the registry, for which the formulas 6·P·D and
+            4·P·D are used.
         tokens: D of one epoch, padding included: ``25M``, ``3e9`` or an int.
         seq_len: positions a sequence; attention grows with it.
-        epochs: how often the tokens are seen.
-        batch_size: sequences a forward call; matters for costs by call only.
-        methods: which of ``full``, ``lora``, ``qlora``, ``spectrum``.
-        lora_rank: r of the adapters.
-        lora_targets: names of the adapted modules, or ``all-linear``.
+        epochs: how often the tokens are seen; 1 by default.
+        batch_size: sequences a forward call; 1 by default. Rows of a data set are
+            padded to the longest of their call.
+        methods: which of ``full``, ``lora``, ``qlora``, ``spectrum``; by default the
+            first three, ``spectrum`` with ``trainable``, or what the recipe says.
+        lora_rank: r of the adapters; 16 by default.
+        lora_targets: names of the adapted modules; ``all-linear`` by default.
         trainable: for ``spectrum``, patterns of the parameters that train.
         gradient_checkpointing: whether activations are recomputed (shown apart).
+        dataset: rows to count instead of ``tokens``: a data set, a list, or a
+            ``.jsonl`` or ``.txt`` file.
+        tokenizer: counts ``dataset``; the model's own by default, if it has a name.
+        text_field: the field of ``dataset`` that holds the text.
+        packing: whether rows are joined to full sequences of ``seq_len``.
         base_model: id of the original model, if ``model`` does not say.
         original_flops: its training compute, if you know better than the registry.
         systemic_risk: whether it was classified as one with systemic risk.
@@ -135,62 +158,66 @@ def estimate(
         mfu: utilisation to expect, 0 to 1; asked for with ``accelerator``.
 
     Raises:
-        InputError: for what cannot be read, naming what would do.
+        InputError: for what cannot be read or is missing, naming what would do.
         CountingError: when no method can be counted.
     """
-    total = parse_count(tokens, minimum=1) * parse_count(epochs, minimum=1)
-    length = min(parse_count(seq_len, minimum=1), total)
-    unknown = [m for m in methods if m not in METHODS]
-    if unknown or not methods:
+    plan = plan_of(model)
+    device = expected_rate(accelerator, mfu)
+    chosen = methods or plan.methods or _default_methods(trainable)
+    if unknown := [m for m in chosen if m not in METHODS]:
         raise InputError(f"no method {unknown}; there are {', '.join(METHODS)}")
-    device = _device(accelerator, mfu)
-    name = model if isinstance(model, str) else _own_name(model)
+    shape, length, notes = planned_shape(
+        plan,
+        tokens=tokens,
+        seq_len=seq_len,
+        epochs=epochs,
+        batch_size=batch_size,
+        dataset=dataset,
+        tokenizer=tokenizer,
+        text_field=text_field,
+        packing=packing,
+    )
+    name = plan.model if isinstance(plan.model, str) else _own_name(plan.model)
     original = Original.of(
         base_model=base_model,
         original_flops=original_flops,
         systemic_risk=systemic_risk,
         original_is_gpai=original_is_gpai,
     )
-    rows, skipped, last = [], [], None
-    for method in methods:
+    trainable = trainable or plan.trainable
+    checkpointing = plan.gradient_checkpointing
+    if gradient_checkpointing is not None:
+        checkpointing = gradient_checkpointing
+    rows: list[MethodEstimate] = []
+    skipped, last = [], None
+    for method in chosen:
         if method == "spectrum" and not trainable:
             skipped.append("spectrum: pass trainable=[…], the parameters that train")
             continue
         try:
             profile, basis = _profile(
-                model,
+                plan.model,
                 method,
-                lora_rank,
-                lora_targets,
+                lora_rank or plan.lora_rank or 16,
+                lora_targets or plan.lora_targets or "all-linear",
                 trainable,
-                gradient_checkpointing,
+                bool(checkpointing),
             )
         except FlopsMagicError as error:
             last = error
             skipped.append(f"{method}: {error}")
             continue
-        flops = _flops(profile, total, length, batch_size)
-        rows.append(_row(method, flops, profile, basis, original, name, device))
+        if profile.method in {row.method for row in rows}:
+            continue  # a live model with adapters has one method, its own
+        flops = row_flops(HistogramRow("train", True, "planned", shape), profile)
+        rows.append(_row(flops, profile, basis, original, name, device))
     if not rows:
         raise last or InputError("; ".join(skipped))
-    return Estimate(name, total, length, tuple(rows), tuple(skipped))
+    return Estimate(name, shape.tokens, length, tuple(rows), tuple(skipped), notes)
 
 
-def _flops(
-    profile: FlopsProfile, total: int, length: int, batch_size: int
-) -> FlopTotals:
-    """Return the FLOPs of ``total`` tokens in sequences of ``length``."""
-    whole, rest = divmod(total, length)
-    calls = -(-(whole + bool(rest)) // batch_size)
-    shape = PassShape(
-        calls=calls,
-        sequences=whole + bool(rest),
-        tokens=total,
-        pairs=whole * length * length + rest * rest,
-        causal_pairs=(whole * length * (length + 1) + rest * (rest + 1)) // 2,
-        logits=total,
-    )
-    return row_flops(HistogramRow("train", True, "planned", shape), profile)
+def _default_methods(trainable: Sequence[str] | None) -> tuple[str, ...]:
+    return METHODS if trainable else METHODS[:3]
 
 
 def _profile(
@@ -257,7 +284,6 @@ def _formula_profile(model: str, method: str) -> FlopsProfile:
 
 
 def _row(
-    method: str,
     flops: FlopTotals,
     profile: FlopsProfile,
     basis: str,
@@ -277,7 +303,7 @@ def _row(
         hours = float(Fraction(flops.executed, peak) / Fraction(utilisation) / 3600)
         energy = hours * watts / 1000 if watts else None
     return MethodEstimate(
-        method,
+        profile.method,
         flops,
         profile.parameters_total,
         profile.parameters_trainable,
@@ -287,28 +313,6 @@ def _row(
         hours,
         energy,
     )
-
-
-def _device(
-    accelerator: str | None, mfu: float | None
-) -> tuple[int, float, int | None] | None:
-    """Return peak FLOP/s, utilisation and board power; None if not asked for."""
-    if accelerator is None:
-        if mfu is not None:
-            raise InputError(
-                "mfu goes with an accelerator; pass --accelerator NAME too"
-            )
-        return None
-    found = find_accelerator(accelerator)
-    if mfu is None or not 0 < mfu <= 1:
-        raise InputError(
-            f"hours on {found.name} need the utilisation to expect, got {mfu!r}; pass "
-            "--mfu 0.4 for 40 per cent"
-        )
-    peak = found.peak_flops_per_s("bf16") or found.peak_flops_per_s("fp16")
-    if peak is None:
-        raise InputError(f"{found.name} has no bf16 or fp16 figure in the table")
-    return peak, mfu, found.tdp_w
 
 
 def _own_name(model: Any) -> str:

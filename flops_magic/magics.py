@@ -27,7 +27,7 @@ from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
-from flops_magic.notebook_view import record_bundle, view_for
+from flops_magic.notebook_view import record_bundle, show_figure, view_for
 from flops_magic.tracker import TrackedRun
 
 _TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
@@ -76,15 +76,28 @@ class FlopsMagics(Magics):
 
     @magic_arguments()
     @argument(
-        "model", help="Hub id, folder, or a variable that holds a model or config"
+        "model",
+        help="Hub id, folder, recipe YAML, or a variable that holds a model, a config "
+        "or a Trainer",
     )
-    @argument("--tokens", required=True, help="tokens an epoch: 25M, 3e9")
-    @argument("--seq-len", required=True, help="positions a sequence: 4096")
-    @argument("--epochs", default="1", help="how often the tokens are seen")
-    @argument("--batch-size", type=int, default=1, help="sequences a forward call")
+    @argument("--tokens", help="tokens an epoch: 25M, 3e9")
+    @argument("--seq-len", help="positions a sequence: 4096")
+    @argument("--epochs", help="how often the tokens are seen; 1 by default")
+    @argument("--batch-size", type=int, help="sequences a forward call; 1 by default")
     @argument("--method", action="append", choices=METHODS, help="repeat for several")
-    @argument("--lora-rank", type=int, default=16, help="rank of the adapters")
-    @argument("--lora-targets", default="all-linear", help="module names, by comma")
+    @argument("--lora-rank", type=int, help="rank of the adapters; 16 by default")
+    @argument("--lora-targets", help="module names, by comma; all-linear by default")
+    @argument("--dataset", help="rows to count: a variable, a .jsonl or .txt file")
+    @argument("--tokenizer", help="counts them: a variable or a folder")
+    @argument("--text-field", help="the field of a row that holds the text")
+    @argument("--packing", action="store_true", default=None, help="join the rows")
+    @argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        default=None,
+        help="activations are computed again in backward",
+    )
+    @argument("--plot", action="store_true", help="show a bar chart too")
     @argument("--trainable", action="append", help="pattern of trained parameters")
     @argument("--accelerator", help="device name, for hours and energy: H100")
     @argument("--mfu", type=float, help="utilisation to expect, such as 0.4")
@@ -93,22 +106,29 @@ class FlopsMagics(Magics):
     def flops_estimate(self, line: str) -> Estimate:
         """Tell what fine-tuning will cost, and its share of the line."""
         args = _parse(self.flops_estimate, line)
-        question = _question(args)
-        targets = args.lora_targets
-        return estimate(
-            self.shell.user_ns.get(args.model, args.model),
+        named, targets = self.shell.user_ns, args.lora_targets or ""
+        found = estimate(
+            named.get(args.model, args.model),
             tokens=args.tokens,
             seq_len=args.seq_len,
             epochs=args.epochs,
             batch_size=args.batch_size,
-            methods=args.method or ("full", "lora", "qlora"),
+            methods=args.method,
             lora_rank=args.lora_rank,
-            lora_targets=targets.split(",") if "," in targets else targets,
+            lora_targets=targets.split(",") if "," in targets else targets or None,
             trainable=args.trainable,
+            gradient_checkpointing=args.gradient_checkpointing,
+            dataset=named.get(args.dataset, args.dataset),
+            tokenizer=named.get(args.tokenizer, args.tokenizer),
+            text_field=args.text_field,
+            packing=args.packing,
             accelerator=args.accelerator,
             mfu=args.mfu,
-            **question,
+            **_question(args),
         )
+        if args.plot:
+            show_figure(found.plot())
+        return found
 
     @magic_arguments()
     @argument("--folder", help="where flops_meter.json goes; beside the notebook")

@@ -10,7 +10,7 @@ from functools import cache
 
 from flops_magic.core.datafile import read_toml
 from flops_magic.core.units import parse_decimal
-from flops_magic.errors import UnknownAcceleratorError
+from flops_magic.errors import InputError, UnknownAcceleratorError
 
 FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp8")
 _SLICED = re.compile(r"\bMIG\b|\bvGPU\b|\bGRID\b|-\d+[QCBA]\b", re.IGNORECASE)
@@ -98,3 +98,37 @@ def _row(row: Mapping[str, str]) -> Accelerator:
         source=row["source"],
         as_of=row["as_of"],
     )
+
+
+def expected_rate(
+    accelerator: str | None, mfu: float | None
+) -> tuple[int, float, int | None] | None:
+    """Return what a device is expected to do; None if not asked for.
+
+    Args:
+        accelerator: its name in the table.
+        mfu: model FLOPs utilisation to expect, 0 to 1.
+
+    Returns:
+        Dense peak in FLOP/s (bf16, else fp16), utilisation, and board power in watts.
+
+    Raises:
+        InputError: when the utilisation or the peak is missing.
+        UnknownAcceleratorError: when the table has no such device.
+    """
+    if accelerator is None:
+        if mfu is not None:
+            raise InputError(
+                "mfu goes with an accelerator; pass --accelerator NAME too"
+            )
+        return None
+    found = find_accelerator(accelerator)
+    if mfu is None or not 0 < mfu <= 1:
+        raise InputError(
+            f"hours on {found.name} need the utilisation to expect, got {mfu!r}; pass "
+            "--mfu 0.4 for 40 per cent"
+        )
+    peak = found.peak_flops_per_s("bf16") or found.peak_flops_per_s("fp16")
+    if peak is None:
+        raise InputError(f"{found.name} has no bf16 or fp16 figure in the table")
+    return peak, mfu, found.tdp_w

@@ -28,6 +28,7 @@ def _cells(row: Any) -> tuple[str, ...]:
 def _notes(estimate: Any) -> list[str]:
     first = estimate.rows[0]
     notes = list(dict.fromkeys(f"{r.method}: {r.basis}" for r in estimate.rows))
+    notes += estimate.notes
     if first.decision:
         facts = first.decision.facts
         known = facts.original_flops
