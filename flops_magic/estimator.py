@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from flops_magic.core.accelerators import expected_rate
 from flops_magic.core.base_models import lookup
 from flops_magic.core.formulas import lora_pd, six_pd
-from flops_magic.core.judge import Original
+from flops_magic.core.judge import Original, Question, parameters_without_adapters
 from flops_magic.core.profile import FlopsProfile
 from flops_magic.core.tally import FlopTotals, HistogramRow, row_flops
 from flops_magic.errors import FlopsMagicError, InputError, UnknownModelError
@@ -119,12 +119,9 @@ def estimate(
     tokenizer: Any = None,
     text_field: str | None = None,
     packing: bool | None = None,
-    base_model: str | None = None,
-    original_flops: int | str | None = None,
-    systemic_risk: bool | None = None,
-    original_is_gpai: bool | None = None,
     accelerator: str | None = None,
     mfu: float | None = None,
+    **original: Unpack[Question],
 ) -> Estimate:
     """Return what fine-tuning a model will cost, method by method.
 
@@ -150,12 +147,10 @@ def estimate(
         tokenizer: counts ``dataset``; the model's own by default, if it has a name.
         text_field: the field of ``dataset`` that holds the text.
         packing: whether rows are joined to full sequences of ``seq_len``.
-        base_model: id of the original model, if ``model`` does not say.
-        original_flops: its training compute, if you know better than the registry.
-        systemic_risk: whether it was classified as one with systemic risk.
-        original_is_gpai: whether it is a GPAI model.
         accelerator: name of a device in the table, for hours and energy.
         mfu: utilisation to expect, 0 to 1; asked for with ``accelerator``.
+        original: what is known of the original model, such as ``base_model`` and
+            ``original_flops``; ``flops_magic.core.judge.Question`` has them all.
 
     Raises:
         InputError: for what cannot be read or is missing, naming what would do.
@@ -178,12 +173,7 @@ def estimate(
         packing=packing,
     )
     name = plan.model if isinstance(plan.model, str) else _own_name(plan.model)
-    original = Original.of(
-        base_model=base_model,
-        original_flops=original_flops,
-        systemic_risk=systemic_risk,
-        original_is_gpai=original_is_gpai,
-    )
+    of_original = Original.of(**original)
     trainable = trainable or plan.trainable
     checkpointing = plan.gradient_checkpointing
     if gradient_checkpointing is not None:
@@ -210,7 +200,7 @@ def estimate(
         if profile.method in {row.method for row in rows}:
             continue  # a live model with adapters has one method, its own
         flops = row_flops(HistogramRow("train", True, "planned", shape), profile)
-        rows.append(_row(flops, profile, basis, original, name, device))
+        rows.append(_row(flops, profile, basis, of_original, name, device))
     if not rows:
         raise last or InputError("; ".join(skipped))
     return Estimate(name, shape.tokens, length, tuple(rows), tuple(skipped), notes)
@@ -293,7 +283,8 @@ def _row(
 ) -> MethodEstimate:
     decision, undecided = None, ""
     try:
-        decision = original.judge(flops, name)
+        size = parameters_without_adapters(profile)
+        decision = original.judge(flops, name, size)
     except FlopsMagicError as error:
         undecided = str(error)
     hours = energy = None

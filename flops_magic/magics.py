@@ -28,6 +28,7 @@ from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
 from flops_magic.notebook_view import record_bundle, show_figure, view_for
+from flops_magic.original_options import ORIGINAL_OPTIONS, question
 from flops_magic.tracker import TrackedRun
 
 _TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
@@ -35,34 +36,8 @@ _TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
 
 def _base_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that name the original model."""
-    for option in (
-        argument(
-            "--base-model",
-            metavar="ID",
-            help="the original model's id; the trained model's own name by default",
-        ),
-        argument(
-            "--original-flops",
-            metavar="N",
-            help="the original's training compute in FLOP, such as 3.3e24",
-        ),
-        argument(
-            "--original",
-            choices=["unknown"],
-            help="nobody can know or estimate it: use the substitute threshold",
-        ),
-        argument(
-            "--systemic-risk",
-            choices=["yes", "no"],
-            help="whether the original is classified as a model with systemic risk",
-        ),
-        argument(
-            "--original-is-gpai",
-            choices=["yes", "no"],
-            help="whether the original is a GPAI model; by default 10^23 FLOP decides",
-        ),
-    ):
-        function = option(function)
+    for flag, options in reversed(ORIGINAL_OPTIONS):
+        function = argument(flag, **options)(function)
     return function
 
 
@@ -124,7 +99,7 @@ class FlopsMagics(Magics):
             packing=args.packing,
             accelerator=args.accelerator,
             mfu=args.mfu,
-            **_question(args),
+            **question(args),
         )
         if args.plot:
             show_figure(found.plot())
@@ -172,7 +147,7 @@ class FlopsMagics(Magics):
 
     def _new_run(self, line: str, cell: str) -> TrackedRun:
         args = _parse(self.flops_track, line)
-        original = Original.of(**_question(args))
+        original = Original.of(**question(args))
         self.last = TrackedRun(
             original=original,
             folder=None if args.no_file else _folder(args.folder),
@@ -231,16 +206,6 @@ def _options(parser: MagicArgumentParser) -> list[str]:
     return [
         s for action in parser._actions for s in action.option_strings if s[:2] == "--"
     ]
-
-
-def _question(args: Any) -> dict[str, Any]:
-    yes_no = {"yes": True, "no": False, None: None}
-    return {
-        "base_model": args.base_model,
-        "original_flops": args.original or args.original_flops,
-        "systemic_risk": yes_no[args.systemic_risk],
-        "original_is_gpai": yes_no[args.original_is_gpai],
-    }
 
 
 def _named_models(names: list[str] | None, variables: dict[str, Any]) -> Any:

@@ -24,7 +24,7 @@ def run_script(
         script: path of the script.
         arguments: its ``sys.argv[1:]``.
         folder: where ``flops_meter.json`` goes.
-        question: what is known of the original, see ``Original.of``.
+        question: what is known of the original, see ``core.judge.Question``.
 
     Raises:
         InputError: when there is no such script or folder.

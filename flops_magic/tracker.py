@@ -185,7 +185,8 @@ class TrackedRun:
     def _judge(self, flops: FlopTotals) -> tuple[Decision | None, str]:
         """Return the decision, or why there is none."""
         try:
-            return self.original.judge(flops, self.meter.trained_model_id()), ""
+            named, size = self.meter.trained_model_id(), self.meter.trained_parameters()
+            return self.original.judge(flops, named, size), ""
         except FlopsMagicError as error:
             return None, str(error)
 

@@ -36,7 +36,19 @@ _MIRRORS = (
     "thebloke",
     "lmstudio-community",
     "neuralmagic",
+    "hugging-quants",
     "redhatai",
+)
+
+# what a note may say of a row's figure, and what that means to who relies on it
+CAVEATS = {
+    "LOWER BOUND": "the registry's figure is a lower bound, which puts the line lower",
+    "BORDERLINE": "the original is close to what systemic risk is presumed from",
+    "Disagreement": "sources disagree on the original's compute",
+    "low confidence": "the registry's figure is of low confidence",
+}
+_OTHER_PROVIDER = re.compile(
+    r"DERIVED (?:BY A DIFFERENT|from another) PROVIDER", re.IGNORECASE
 )
 
 _CONFIGS = (
@@ -84,6 +96,17 @@ class BaseModel:
     notes: str
     sources: tuple[str, ...]
     as_of: str
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Which of ``CAVEATS`` its notes and confidence hold."""
+        text = f"{self.notes} {self.confidence} confidence"
+        return tuple(caveat for caveat in CAVEATS if caveat in text)
+
+    @property
+    def other_provider(self) -> bool:
+        """Whether another provider trained what it was made from."""
+        return bool(_OTHER_PROVIDER.search(self.notes))
 
     @property
     def source_text(self) -> str:
@@ -138,6 +161,18 @@ def lookup(name: str) -> Match:
         f"no base model {name!r} in the registry{_near(asked)}; pass --original-flops "
         "with its training compute, or search with 'flops-magic models --search'"
     )
+
+
+def chain(model: BaseModel) -> tuple[str, ...]:
+    """Return what a model was made from, step by step, as far as the registry knows."""
+    steps: list[str] = []
+    while model.derived_from and model.derived_from not in steps:
+        steps.append(model.derived_from)
+        known = _by_id().get(model.derived_from.lower())
+        if known is None:
+            break
+        model = known[0]
+    return tuple(steps)
 
 
 def search(text: str) -> list[BaseModel]:

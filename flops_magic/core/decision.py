@@ -24,6 +24,12 @@ class Facts:
         same_provider: whether the original's own provider, or its agent, trains.
         union_market: whether the result is placed on the Union market.
         rules_version: version of the thresholds.
+        known_on: the day of the decision, ISO 8601; a notification counts from it.
+        matched: the id in the registry that was found, and by which rule.
+        systemic_risk_source: who says what ``systemic_risk`` says.
+        registry_flops: the registry's figure, where another one is used.
+        derived_from: what another provider made the original from.
+        caveats: the registry's, on its figure.
     """
 
     flops_direct: int
@@ -36,6 +42,12 @@ class Facts:
     same_provider: bool = False
     union_market: bool = True
     rules_version: str = ""
+    known_on: str = ""
+    matched: str = ""
+    systemic_risk_source: str = ""
+    registry_flops: int | None = None
+    derived_from: str = ""
+    caveats: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,9 @@ class Decision:
     """What the Guidelines' criterion says of a modification.
 
     Attributes:
-        rule: row of the decision table, ``row-0`` to ``row-6``.
+        rule: row of the decision table that applies, ``row-0`` to ``row-6``.
+        rows_met: rows whose threshold is exceeded, ``row-7`` (Article 51(2)) among
+            them; ``row-8`` alone where none is.
         verdict: ``below``, ``near`` (the 30 % margin straddles the line), ``over``
             (strictly greater), ``not_engaged``.
         compared: FLOPs held against the threshold.
@@ -54,11 +68,13 @@ class Decision:
         paragraph: point of the Guidelines, numbered as adopted (C(2025) 7719).
         paragraph_july: the same point as the text of July 2025 prints it.
         explanation: two sentences for people who are no engineers.
+        consequence: what would follow from it; empty where nothing is said.
         flags: what counsel should look at.
         facts: what it rests on.
     """
 
     rule: str
+    rows_met: tuple[str, ...]
     verdict: str
     compared: int
     compared_notion: str
@@ -68,6 +84,7 @@ class Decision:
     paragraph: str
     paragraph_july: str
     explanation: str
+    consequence: str
     flags: tuple[str, ...]
     facts: Facts
 
@@ -97,6 +114,7 @@ class Decision:
         ratio, share = self.ratio, self.share_of_line
         return {
             "rule": self.rule,
+            "rows_met": list(self.rows_met),
             "verdict": self.verdict,
             "compared": str(self.compared),
             "compared_notion": self.compared_notion,
@@ -108,6 +126,7 @@ class Decision:
             "paragraph": self.paragraph,
             "paragraph_july": self.paragraph_july,
             "explanation": self.explanation,
+            "consequence": self.consequence,
             "flags": list(self.flags),
             "facts": {
                 f.name: str(value)

@@ -112,6 +112,14 @@ def short(value: int | Fraction) -> str:
     return f"{mantissa} × 10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
+def power_text(value: int | Fraction) -> str:
+    """Return a power of ten as one, 10²³; another number as ``short`` does."""
+    exponent = len(str(int(value))) - 1
+    if value > 0 and Fraction(value) == 10**exponent:
+        return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+    return short(value)
+
+
 def flop_text(flops: int | Fraction) -> str:
     """Return FLOPs for people: 3.30 × 10²⁴ FLOP."""
     return f"{short(flops)} FLOP"

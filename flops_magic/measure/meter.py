@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import transformers
 
+from flops_magic.core.judge import parameters_without_adapters
 from flops_magic.core.record import ModelUse
 from flops_magic.core.tally import FlopTotals, histogram_flops
 from flops_magic.errors import CountingError
@@ -240,6 +241,16 @@ class TrainerMeter:
         trained = [w for w in self._watched.values() if w.observer.role == "trained"]
         started = [w for w in trained if w.trains] or trained
         return model_id(started[0].base) if started else None
+
+    def trained_parameters(self) -> int | None:
+        """Return P of the first model that trains, adapters left out; None if unknown.
+
+        What it is before training: the size that 6·P·D of the original asks for.
+        """
+        for watched in list(self._watched.values()):
+            if watched.trains and (profile := watched.profile) is not None:
+                return parameters_without_adapters(profile)
+        return None
 
     def gather(self) -> None:
         """Add what the other processes counted; all of them have to call this."""

@@ -28,6 +28,29 @@ from flops_magic.errors import UnknownModelError
         ("unsloth/gpt-oss-20b-unsloth-bnb-4bit", "openai/gpt-oss-20b"),
         ("unsloth/Llama-3.2-1B-Instruct-bnb-4bit", "meta-llama/Llama-3.2-1B"),
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M"),
+        ("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit", "meta-llama/Llama-3.1-8B"),
+        ("NousResearch/Meta-Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B"),
+        (
+            "hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4",
+            "meta-llama/Llama-3.1-8B",
+        ),
+        (
+            "unsloth/Llama-3.3-70B-Instruct-bnb-4bit",
+            "meta-llama/Llama-3.3-70B-Instruct",
+        ),
+        ("Qwen/Qwen3-4B-Instruct-2507", "Qwen/Qwen3-4B-Base"),
+        ("unsloth/Qwen3-8B-unsloth-bnb-4bit", "Qwen/Qwen3-8B-Base"),
+        ("Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B-Base"),
+        ("unsloth/gemma-3-4b-it-unsloth-bnb-4bit", "google/gemma-3-4b-pt"),
+        ("google/gemma-2-2b-it", "google/gemma-2-2b"),
+        ("unsloth/mistral-7b-instruct-v0.3-bnb-4bit", "mistralai/Mistral-7B-v0.1"),
+        (
+            "mistralai/Mistral-Small-24B-Instruct-2501",
+            "mistralai/Mistral-Small-24B-Base-2501",
+        ),
+        ("unsloth/phi-4-unsloth-bnb-4bit", "microsoft/phi-4"),
+        ("lmstudio-community/gpt-oss-20b-GGUF", "openai/gpt-oss-20b"),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b"),
     ],
 )
 def test_ids_that_people_type_find_their_base_model(typed, model_id):

@@ -138,9 +138,6 @@ def test_flops_are_written_for_people(flops, text):
 @pytest.mark.parametrize(
     ("vector", "flops", "two_figures", "magnitude"),
     [
-        ("R1", "2.34e25", "2.3x10^25", "10^25"),
-        ("R2", "7.524e22", "7.5x10^22", "10^22"),
-        ("R3", "9.96e24", "1.0x10^25", "10^24"),
         ("half goes up", "2.35e25", "2.4x10^25", "10^25"),
         ("exact", "1e25", "1.0x10^25", "10^25"),
         ("one less", 10**25 - 1, "1.0x10^25", "10^24"),
