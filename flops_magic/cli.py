@@ -180,23 +180,19 @@ def track(args: argparse.Namespace) -> None:
 
 
 def models(args: argparse.Namespace) -> None:
-    """List base models."""
+    """List base models, or show one."""
     from flops_magic.core.base_models import lookup, search
-    from flops_magic.core.units import flop_text
+    from flops_magic.show.base_models import base_model_lines, base_model_text
 
     if args.id:
-        match = lookup(args.id)
-        model = match.model
-        print(f"{model.model_id} ({match.rule})")
-        print(f"  compute: {flop_text(model.flops) if model.flops else 'unknown'}")
-        print(f"  from:    {model.source_text}")
-        print(f"  notes:   {model.notes}")
-        for source in model.sources:
-            print(f"  source:  {source}")
+        print(base_model_text(lookup(args.id)))
         return
-    for model in search(args.search or ""):
-        known = flop_text(model.flops) if model.flops else "unknown"
-        print(f"{model.model_id:<56} {known:<18} {model.confidence}")
+    found = search(args.search or "")
+    if not found:
+        raise InputError(
+            f"no base model has all the words of {args.search!r}; try fewer of them"
+        )
+    print(base_model_lines(found))
 
 
 def accelerators(args: argparse.Namespace) -> None:

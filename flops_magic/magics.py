@@ -20,17 +20,18 @@ from IPython.core.magic_arguments import (
     parse_argstring,
 )
 
-from flops_magic.core.base_models import search
+from flops_magic.core.base_models import lookup, search
 from flops_magic.core.judge import Original
-from flops_magic.core.units import flop_text
 from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
 from flops_magic.notebook_view import record_bundle, show_figure, view_for
 from flops_magic.original_options import ORIGINAL_OPTIONS, question
+from flops_magic.show.base_models import base_model_lines, base_model_text
 from flops_magic.tracker import TrackedRun
 
+_MOST_MODELS = 40
 _TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
 
 
@@ -178,13 +179,20 @@ class FlopsMagics(Magics):
 
     @line_magic
     def flops_models(self, line: str) -> None:
-        """List the base models that the registry knows, by words of their names."""
+        """List base models by words of their names; show the one of an exact id."""
         found = search(line)
-        for model in found[:40]:
-            known = flop_text(model.flops) if model.flops else "compute unknown"
-            print(f"{model.model_id:<48} {known:<20} {model.confidence}")  # noqa: T201
         if not found:
-            raise InputError(f"no base model has all the words of {line!r}")
+            raise InputError(
+                f"no base model has all the words of {line!r}; try fewer of them"
+            )
+        ids = {name for model in found for name in (model.model_id, *model.aliases)}
+        if len(found) == 1 or line.strip() in ids:
+            name = line.strip() if line.strip() in ids else found[0].model_id
+            print(base_model_text(lookup(name)))  # noqa: T201
+            return
+        print(base_model_lines(found[:_MOST_MODELS]))  # noqa: T201
+        if more := len(found[_MOST_MODELS:]):
+            print(f"… and {more} more; add a word")  # noqa: T201
 
 
 def _parse(magic: Any, line: str) -> Any:

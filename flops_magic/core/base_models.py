@@ -7,38 +7,15 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
 from flops_magic.core.datafile import read_text
+from flops_magic.core.spellings import MIRRORS, spellings
 from flops_magic.core.units import parse_decimal
 from flops_magic.errors import UnknownModelError
-
-# What a mirror or a quantisation adds to a name, at its end. Sizes, versions and
-# "base" are no such things: they name another model.
-_SUFFIXES = re.compile(
-    r"[-_.](?:(?:unsloth-)?bnb-[48]bit|[48]bit|int[48]|gguf|gptq|awq|exl2|mlx|fp8|bf16"
-    r"|fp16|w[48]a(?:8|16)|i?q\d(?:_[a-z0-9]+)*|quantized|dynamic|nvfp4|mxfp4|hf)$",
-    re.IGNORECASE,
-)
-_TUNED = re.compile(r"[-_](?:instruct|it|chat|chat-hf)$", re.IGNORECASE)
-# "base" marks a stage where a size stands in the name, as in Qwen3-8B-Base; in
-# t5-base it is the size itself and must not be taken off or put on.
-_SIZE = re.compile(r"\d[bm]\d*(?:[-_.]|$)", re.IGNORECASE)
-_STAGE = re.compile(r"-(?:base|pt)$", re.IGNORECASE)
-_MIRRORS = (
-    "unsloth",
-    "mlx-community",
-    "bartowski",
-    "thebloke",
-    "lmstudio-community",
-    "neuralmagic",
-    "hugging-quants",
-    "redhatai",
-)
 
 # what a note may say of a row's figure, and what that means to who relies on it
 CAVEATS = {
@@ -46,6 +23,15 @@ CAVEATS = {
     "BORDERLINE": "the original is close to what systemic risk is presumed from",
     "Disagreement": "sources disagree on the original's compute",
     "low confidence": "the registry's figure is of low confidence",
+}
+_METHODS = {
+    "published": "published by the developer",
+    "6ND": "estimated as 6·P·D",
+    "cumulative_6ND": "estimated as 6·P·D, stage by stage",
+    "gpu_hours": "estimated from GPU hours",
+    "inherits": "that of the model it was made from",
+    "third_party": "estimated by a third party",
+    "unknown": "not known",
 }
 _OTHER_PROVIDER = re.compile(
     r"DERIVED (?:BY A DIFFERENT|from another) PROVIDER", re.IGNORECASE
@@ -111,7 +97,7 @@ class BaseModel:
     @property
     def source_text(self) -> str:
         """What the figure rests on, in a few words."""
-        how = "published by the developer" if self.published else f"by {self.method}"
+        how = "published by the developer" if self.published else _METHODS[self.method]
         sure = f"{self.confidence} confidence"
         return f"registry {self.as_of}: {self.model_id}, {how}, {sure}"
 
@@ -146,7 +132,7 @@ def lookup(name: str) -> Match:
     asked = name.strip()
     if folder := _model_folder(asked):
         return _lookup_folder(folder)
-    for candidate, rule in _candidates(asked):
+    for candidate, rule in spellings(asked):
         for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
             if found := table.get(candidate.lower()):
                 model, matched = found
@@ -159,7 +145,8 @@ def lookup(name: str) -> Match:
                 )
     raise UnknownModelError(
         f"no base model {name!r} in the registry{_near(asked)}; pass --original-flops "
-        "with its training compute, or search with 'flops-magic models --search'"
+        "with its training compute or --original-tokens to estimate it, or search with "
+        "'flops-magic models --search'"
     )
 
 
@@ -191,21 +178,6 @@ def search(text: str) -> list[BaseModel]:
     ]
 
 
-def _candidates(name: str) -> Iterator[tuple[str, str]]:
-    """Yield spellings of a name to look for, with the rule that made each."""
-    yield name, "as given"
-    bare = name
-    while (shorter := _SUFFIXES.sub("", bare)) != bare:
-        bare = shorter
-        yield bare, "mirror or quantisation suffix taken off"
-    if (untuned := _TUNED.sub("", bare)) != bare:
-        yield untuned, "tuned variant of the same model"
-    if _SIZE.search(untuned):
-        stem = _STAGE.sub("", untuned)
-        for suffix in ("", "-base", "-hf", "-pt"):
-            yield stem + suffix, "tuned variant of the same model"
-
-
 @cache
 def _by_id() -> dict[str, tuple[BaseModel, str]]:
     table: dict[str, tuple[BaseModel, str]] = {}
@@ -227,7 +199,7 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
             table.setdefault(bare, (model, name))
     unique = {bare: table[bare] for bare, ids in owners.items() if len(ids) == 1}
     return unique | {
-        f"{owner}/{bare}": found for bare, found in unique.items() for owner in _MIRRORS
+        f"{owner}/{bare}": found for bare, found in unique.items() for owner in MIRRORS
     }
 
 
