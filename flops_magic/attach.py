@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from flops_magic.core.judge import Original, Question
+from flops_magic.core.stopping import parse_share
 from flops_magic.tracker import TrackedRun
 
 
@@ -13,6 +14,7 @@ def attach_to_trainers(
     *,
     folder: str | Path | None = None,
     model: Any = None,
+    stop_at: float | str | None = None,
     **original: Unpack[Question],
 ) -> TrackedRun:
     """Measure every Hugging Face Trainer that is made or trained inside the block.
@@ -26,6 +28,9 @@ def attach_to_trainers(
     Args:
         folder: where ``flops_meter.json`` goes; None to write no file.
         model: a ``torch.nn.Module`` that a loop of your own trains in the block.
+        stop_at: share of the line, such as 0.9 or "90%", before which Trainers are
+            stopped, a checkpoint saved; a loop of your own has to ask
+            ``run.should_stop`` after each step.
         original: what is known of the original model, such as ``base_model`` and
             ``original_flops``; ``flops_magic.core.judge.Question`` has them all.
 
@@ -41,4 +46,5 @@ def attach_to_trainers(
         Original.of(**original),
         Path(folder) if folder is not None else None,
         models=None if model is None else lambda: {"model": model},
+        stop_at=None if stop_at is None else parse_share(stop_at),
     )

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from flops_magic.attach import attach_to_trainers
 from flops_magic.core.judge import Question
+from flops_magic.measure.trainers import stop_if_asked
 from flops_magic.show.text import TextDisplay
 from flops_magic.tracker import TrackedRun
 
@@ -30,6 +31,8 @@ class FlopsMeterCallback(TrainerCallback):
         base_model: id of the original model; the trained model's own name otherwise.
         output_dir: where ``flops_meter.json`` goes; the Trainer's own by default.
         quiet: True to print nothing.
+        stop_at: share of the line, such as 0.9, before which training is stopped, a
+            checkpoint saved.
         original: what else is known of the original model, such as ``original_flops``;
             ``flops_magic.core.judge.Question`` has them all.
 
@@ -44,6 +47,7 @@ class FlopsMeterCallback(TrainerCallback):
         *,
         output_dir: str | Path | None = None,
         quiet: bool = False,
+        stop_at: float | str | None = None,
         **original: Unpack[Question],
     ) -> None:
         self._question = original
@@ -51,11 +55,14 @@ class FlopsMeterCallback(TrainerCallback):
             self._question["base_model"] = base_model
         self._output_dir = output_dir
         self._quiet = quiet
+        self._stop_at = stop_at
         self.run: TrackedRun | None = None
         self._new_run(output_dir)
 
     def _new_run(self, folder: str | Path | None) -> TrackedRun:
-        self.run = attach_to_trainers(folder=folder, **self._question)
+        self.run = attach_to_trainers(
+            folder=folder, stop_at=self._stop_at, **self._question
+        )
         return self.run
 
     def on_train_begin(
@@ -69,11 +76,13 @@ class FlopsMeterCallback(TrainerCallback):
         run.meter.watch_model(model, role="trained")
         run.meter.enter_training(args, state, model, kwargs)
         atexit.register(run.finish, "failed")
+        run.meter.on_training()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count an optimizer step."""
         if self.run is not None and self.run.record is None:
             self.run.meter.step_ended()
+            stop_if_asked(self.run.meter, control)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Read the device: the Trainer has just waited for its loss."""
@@ -92,6 +101,7 @@ class FlopsMeterCallback(TrainerCallback):
             run.meter.gather()
         except Exception as error:  # noqa: BLE001 a broken meter may not stop training
             run.meter.gap("the other processes", error)
-        stopped = state.max_steps and state.global_step < state.max_steps
-        run.finish("interrupted" if stopped else "completed")
+        early = state.max_steps and state.global_step < state.max_steps
+        interrupted = early and not run.meter.stop_now
+        run.finish("interrupted" if interrupted else "completed")
         atexit.unregister(run.finish)

@@ -176,7 +176,13 @@ def track(args: argparse.Namespace) -> None:
     """Run a script with every Trainer in it measured."""
     from flops_magic.script import run_script
 
-    run_script(args.script, args.extra, folder=args.folder, **question(args))
+    run_script(
+        args.script,
+        args.extra,
+        folder=args.folder,
+        stop_at=args.stop_at,
+        **question(args),
+    )
 
 
 def models(args: argparse.Namespace) -> None:
@@ -236,6 +242,8 @@ def _build_parser() -> argparse.ArgumentParser:
     one = command(track, "track")
     one.add_argument("script", help="a Python script; what follows are its arguments")
     one.add_argument("--folder", default=".", help="where flops_meter.json goes")
+    stop = "stop Trainers before this share of the line, a checkpoint saved: 0.9"
+    one.add_argument("--stop-at", metavar="SHARE", help=stop)
     _add_question(one)
     one = command(run, "run")
     one.add_argument("notebook")

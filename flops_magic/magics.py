@@ -22,6 +22,7 @@ from IPython.core.magic_arguments import (
 
 from flops_magic.core.base_models import lookup, search
 from flops_magic.core.judge import Original
+from flops_magic.core.stopping import parse_share
 from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
@@ -121,6 +122,11 @@ class FlopsMagics(Magics):
         metavar="NAME",
         help="variable of a model that the cell trains without a Trainer; repeatable",
     )
+    @argument(
+        "--stop-at",
+        metavar="SHARE",
+        help="stop Trainers, a checkpoint saved, before this share of the line: 0.9",
+    )
     @_base_model_options
     @cell_magic
     def flops_track(self, line: str, cell: str) -> None:
@@ -148,6 +154,11 @@ class FlopsMagics(Magics):
 
     def _new_run(self, line: str, cell: str) -> TrackedRun:
         args = _parse(self.flops_track, line)
+        if args.stop_at is not None and args.model:
+            raise InputError(
+                "--stop-at stops Trainers, and --model names a loop of your own; use "
+                "attach_to_trainers(model=…, stop_at=…) and ask run.should_stop in it"
+            )
         original = Original.of(**question(args))
         self.last = TrackedRun(
             original=original,
@@ -156,6 +167,7 @@ class FlopsMagics(Magics):
             display=view_for(self.shell),
             declared=_declared(args.declare or []),
             models=_named_models(args.model, self.shell.user_ns),
+            stop_at=None if args.stop_at is None else parse_share(args.stop_at),
         )
         return self.last
 

@@ -10,13 +10,19 @@ from typing import Any
 
 from flops_magic.core.judge import Original
 from flops_magic.core.seal import text_sha256
+from flops_magic.core.stopping import parse_share
 from flops_magic.errors import InputError
 from flops_magic.show.text import TextDisplay
 from flops_magic.tracker import TrackedRun
 
 
 def run_script(
-    script: str, arguments: Sequence[str], *, folder: str, **question: Any
+    script: str,
+    arguments: Sequence[str],
+    *,
+    folder: str,
+    stop_at: str | None = None,
+    **question: Any,
 ) -> None:
     """Run a script as ``__main__``; what it raises passes through, recorded.
 
@@ -24,6 +30,7 @@ def run_script(
         script: path of the script.
         arguments: its ``sys.argv[1:]``.
         folder: where ``flops_meter.json`` goes.
+        stop_at: share of the line before which Trainers are stopped; None for none.
         question: what is known of the original, see ``core.judge.Question``.
 
     Raises:
@@ -39,6 +46,7 @@ def run_script(
         folder=Path(folder),
         source_sha256=text_sha256(path.read_text(encoding="utf-8").strip()),
         display=TextDisplay(sys.stderr),
+        stop_at=None if stop_at is None else parse_share(stop_at),
     )
     argv, sys.argv = sys.argv, [script, *arguments]
     sys.path.insert(0, str(path.parent.resolve()))

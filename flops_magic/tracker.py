@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,12 +23,12 @@ from flops_magic.core.judge import Original
 from flops_magic.core.progress import Progress
 from flops_magic.core.record import AuditRecord, Run
 from flops_magic.core.seal import Sealed, seal
-from flops_magic.core.statements import UNCERTAINTY, assumptions_of, legacy_figure
 from flops_magic.core.tally import FlopTotals
 from flops_magic.errors import FlopsMagicError, MissingPackageError
 from flops_magic.evidence.sinks import Journal, flops_meter, write_json
-from flops_magic.measure.environment import sagemaker_job, versions
+from flops_magic.line_watch import LineWatch
 from flops_magic.measure.nvml import NvmlPoller
+from flops_magic.recording import record_of
 
 if TYPE_CHECKING:
     from flops_magic.core.decision import Decision
@@ -60,6 +61,7 @@ class TrackedRun:
         display: shows the run; None for silence.
         declared: FLOPs that the user declares, by reason.
         models: returns the models that a loop without a Trainer trains, by name.
+        stop_at: share of the line before which training is stopped; None for none.
         record: the record, once the run is finished.
         sealed: the sealed record, once the run is finished.
     """
@@ -70,6 +72,7 @@ class TrackedRun:
     display: Display | None = None
     declared: Mapping[str, int] = field(default_factory=dict)
     models: Callable[[], Mapping[str, Any]] | None = None
+    stop_at: Fraction | None = None
     clock: Callable[[], float] = time.monotonic
     record: AuditRecord | None = None
     sealed: Sealed | None = None
@@ -81,6 +84,7 @@ class TrackedRun:
         self._lock = threading.Lock()
         self._journal: Journal | None = None
         self._journaled_s = 0.0
+        self._hardware: dict[str, Any] = {}
 
     # -- life ---------------------------------------------------------------------
 
@@ -96,6 +100,10 @@ class TrackedRun:
         self._poller = NvmlPoller()
         self._poller.start()
         self.meter.listeners.append(self._stepped)
+        self._line = LineWatch(
+            self.meter, self._judge, self.declared, self.stop_at, self.clock
+        )
+        self.meter.on_training = self._line.training_begins
         self._resources.enter_context(_patches(self.meter))
         if self.models is not None:
             self._resources.enter_context(_loop_patches(self.meter, self.models))
@@ -123,6 +131,7 @@ class TrackedRun:
             self.meter.gap("the last passes", error)
         self._resources.close()
         self._hardware = self._poller.stop()
+        outcome = self._line.ended(outcome, self.progress)
         progress = self.progress(outcome)
         self.record = self._record(outcome)
         self.sealed = seal(self.record)
@@ -151,6 +160,11 @@ class TrackedRun:
 
     # -- while it runs ------------------------------------------------------------
 
+    @property
+    def should_stop(self) -> bool:
+        """Whether ``stop_at`` is reached: for loops of your own, which must ask."""
+        return self.meter.stop_now
+
     def progress(self, outcome: str = "running") -> Progress:
         """Return where the run stands."""
         flops = self.meter.flops() + FlopTotals(declared=sum(self.declared.values()))
@@ -170,6 +184,7 @@ class TrackedRun:
             elapsed_s=self.clock() - self._began_s,
             outcome=outcome,
             counted=not uncounted,
+            stop_at=self.stop_at,
         )
         return self._with_projection(now, flops)
 
@@ -191,6 +206,7 @@ class TrackedRun:
             return None, str(error)
 
     def _stepped(self) -> None:
+        self._line.stepped(self.progress)
         self._quietly("the display", lambda d: d.update(self.progress()))
         now_s = self.clock()
         if self._journal and now_s - self._journaled_s >= _JOURNAL_EVERY_S:
@@ -217,45 +233,25 @@ class TrackedRun:
     # -- the record ---------------------------------------------------------------
 
     def _record(self, outcome: str) -> AuditRecord:
-        models = self.meter.models()
-        record = AuditRecord(
-            run=Run(
-                id=self.id,
-                started_at=self._started.isoformat(timespec="milliseconds"),
-                ended_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                elapsed_s=f"{self.clock() - self._began_s:.3f}",
-                outcome=outcome,
-                steps=self.meter.steps,
-                steps_planned=self.meter.steps_planned,
-                source_sha256=self.source_sha256,
-            ),
-            models=models,
-            flops=sum(
-                (use.flops() for use in models),
-                FlopTotals(declared=sum(self.declared.values())),
-            ),
-            declared=self.declared,
-            legacy=legacy_figure(models),
-            data=dict(self.meter.facts) | sagemaker_job(),
-            hardware=getattr(self, "_hardware", {}),
-            assumptions=assumptions_of(models),
-            uncertainty=UNCERTAINTY,
-            gaps=tuple(self.meter.gaps),
-            versions=versions(),
+        run = Run(
+            id=self.id,
+            started_at=self._started.isoformat(timespec="milliseconds"),
+            ended_at=_now(),
+            elapsed_s=f"{self.clock() - self._began_s:.3f}",
+            outcome=outcome,
+            steps=self.meter.steps,
+            steps_planned=self.meter.steps_planned,
+            source_sha256=self.source_sha256,
+            stopped=self._line.reason if outcome == "stopped" else None,
+            crossing_foreseen_at=self._line.crossing_foreseen_at,
         )
-        return self._judged(record)
-
-    def _judged(self, record: AuditRecord) -> AuditRecord:
-        decision, reason = self._judge(record.flops)
-        if decision and not record.complete and decision.verdict != "over":
-            decision = None
-            reason = (
-                "the operations of "
-                f"{', '.join(self.meter.uncounted())} could not be counted, so the "
-                "total is a lower bound; see the gaps"
-            )
-        verdict = decision.to_dict() if decision else None
-        return AuditRecord(**{**vars(record), "decision": verdict, "undecided": reason})
+        return record_of(
+            run,
+            self.meter,
+            judge=self._judge,
+            declared=self.declared,
+            hardware=self._hardware,
+        )
 
     def _keep(self) -> bool:
         """Write ``flops_meter.json``; return whether that left a gap."""
@@ -272,6 +268,10 @@ class TrackedRun:
         if self._journal:
             self._journal.discard()
         return False
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _new_meter() -> TrainerMeter:

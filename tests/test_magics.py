@@ -219,3 +219,26 @@ def test_a_plain_loop_is_tracked_by_the_name_of_its_model(run):
 def test_a_name_that_is_no_variable_is_answered_in_one_line(run):
     with pytest.raises(CellExecutionError, match="no variable's name"):
         run(f"{TRACK} --model my-model\npass")
+
+
+def test_stop_at_ends_the_training_of_the_cell_and_not_the_cell(run):
+    line = f"--original-flops {30 * STEP} --original-is-gpai yes --systemic-risk no"
+    train = (
+        "trainer = tiny.trainer(tiny.llama(), tempfile.mkdtemp(), max_steps=20)\n"
+        "_ = trainer.train()\ntrainer.state.global_step"
+    )
+    (tracked,) = run(f"%%flops_track --stop-at 50% {line}\n{train}")
+    record = record_in(tracked)
+    assert (record.run.outcome, record.run.steps) == ("stopped", 5)
+    assert "5" in texts(tracked)
+
+
+def test_stop_at_is_refused_for_a_loop_of_ones_own(run):
+    with pytest.raises(CellExecutionError, match="attach_to_trainers"):
+        run("%%flops_track --stop-at 0.9 --model model\n1")
+
+
+def test_models_are_searched_and_shown(run):
+    many, one = run("%flops_models gpt-oss", "%flops_models openai/gpt-oss-20b")
+    assert len(many.outputs[0].text.splitlines()) == 2
+    assert "the line for a modification" in one.outputs[0].text

@@ -94,14 +94,16 @@ class Decision:
         return Fraction(self.compared) / self.threshold if self.threshold else None
 
     @property
-    def share_of_line(self) -> Fraction | None:
-        """The modification's own FLOPs as a share of the line."""
-        if not self.line:
-            return None
+    def own_flops(self) -> int:
+        """The modification's own FLOPs, direct or cumulative as they are compared."""
         cumulative = self.compared_notion == "cumulative"
         facts = self.facts
-        own = facts.flops_cumulative if cumulative else facts.flops_direct
-        return Fraction(own) / self.line
+        return facts.flops_cumulative if cumulative else facts.flops_direct
+
+    @property
+    def share_of_line(self) -> Fraction | None:
+        """The modification's own FLOPs as a share of the line."""
+        return Fraction(self.own_flops) / self.line if self.line else None
 
     @property
     def share_of_original(self) -> Fraction | None:

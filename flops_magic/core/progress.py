@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from flops_magic.core.units import percent_text
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -24,6 +26,7 @@ class Progress:
         outcome: ``running``, or the run's end.
         counted: False while some model's operations cannot be counted.
         projected_verdict: the verdict that the projected total would give.
+        stop_at: share of the line before which training is stopped; None for none.
     """
 
     flops: int
@@ -38,6 +41,7 @@ class Progress:
     outcome: str = "running"
     counted: bool = True
     projected_verdict: str | None = None
+    stop_at: Fraction | None = None
 
     @property
     def share(self) -> Fraction | None:
@@ -50,6 +54,30 @@ class Progress:
         if not self.steps or not self.step:
             return None
         return -(-self.flops * max(self.steps, self.step) // self.step)
+
+    @property
+    def crossing_step(self) -> int | None:
+        """The step at which the line is crossed at the pace so far; None if it is not.
+
+        The line is crossed by more than it, so a run that ends on it does not.
+        """
+        projected = self.projected
+        if not self.line or projected is None or projected <= self.line:
+            return None
+        return int(self.line * self.step / self.flops) + 1
+
+    @property
+    def warning(self) -> str:
+        """What somebody should know before the run goes on; empty for nothing."""
+        step = self.crossing_step
+        if step is None or self.outcome != "running":
+            return ""
+        if step <= self.step:
+            return "the line is crossed"
+        ahead = f"at this pace the line is crossed at step {step} of {self.steps}"
+        if self.stop_at is None:
+            return f"{ahead}; --stop-at 0.9 stops a run before"
+        return f"{ahead}; training is stopped before {percent_text(self.stop_at)} of it"
 
     @property
     def flops_per_s(self) -> float | None:

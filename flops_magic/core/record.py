@@ -16,7 +16,7 @@ from flops_magic.core.tally import FlopTotals, HistogramRow, histogram_flops
 from flops_magic.errors import MalformedRecordError
 
 SCHEMA = "flops_magic.audit_record.v1"
-OUTCOMES = ("completed", "interrupted", "failed", "recovered")
+OUTCOMES = ("completed", "stopped", "interrupted", "failed", "recovered")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Run:
         steps_planned: optimizer steps planned; None if unknown.
         source_sha256: digest of the tracked cell or script; None outside of one.
         parent_sha256: digest of the record this run continues; None for none.
+        stopped: why the meter stopped the run before its planned end; None if it did
+            not.
+        crossing_foreseen_at: UTC, ISO 8601, when the run was first projected to cross
+            the line; None if it never was.
     """
 
     id: str
@@ -44,6 +48,8 @@ class Run:
     steps_planned: int | None = None
     source_sha256: str | None = None
     parent_sha256: str | None = None
+    stopped: str | None = None
+    crossing_foreseen_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,11 @@ def _record(tree: dict[str, Any]) -> AuditRecord:
     run["steps_planned"] = _maybe_int(run["steps_planned"])
     if run["outcome"] not in OUTCOMES:
         raise ValueError(f"outcome {run['outcome']!r} is none of {OUTCOMES}")
+    for name in ("stopped", "crossing_foreseen_at"):
+        if run.get(name) is not None:
+            _text(run[name])
+    if (run["outcome"] == "stopped") != (run.get("stopped") is not None):
+        raise ValueError("a run is stopped where, and only where, it says why")
     return AuditRecord(
         run=Run(**run),
         models=tuple(_model(model) for model in tree["models"]),

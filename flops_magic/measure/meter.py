@@ -37,6 +37,9 @@ class TrainerMeter:
         gaps: what could not be observed.
         gathered: whether the other processes' counts were added.
         on_trainer: called with every Trainer that is made or trained.
+        on_training: called when a Trainer's training is set up, before its first
+            step; what it raises ends that training.
+        stop_now: whether training is to stop after this step.
         loop: whether a loop of the user's own trains, rather than a Trainer alone.
         listeners: called after every optimizer step and when training begins and ends.
     """
@@ -49,6 +52,8 @@ class TrainerMeter:
         self.listeners: list[Callable[[], None]] = []
         self.gathered = False
         self.on_trainer: Callable[[Any], None] = self.watch_trainer_models
+        self.on_training: Callable[[], None] = _nothing
+        self.stop_now = False
         self.loop = False
         self._watched: dict[int, Watched] = {}
         self._purposes: list[str] = []
@@ -223,6 +228,20 @@ class TrainerMeter:
         )
         return sum(counted, FlopTotals())
 
+    def flops_everywhere(self) -> FlopTotals:
+        """Return the FLOPs so far of all processes; each of them calls this."""
+        if world_size() == 1:
+            return self.flops()
+        mine = sum(
+            (
+                histogram_flops(w.observer.tally.rows(), profile)
+                for w in self._watched.values()
+                if (profile := w.profile) is not None
+            ),
+            FlopTotals(),
+        )
+        return sum(of_the_others(mine), mine)
+
     def tokens(self) -> int:
         """Return the positions processed in training so far, padding included."""
         watched = list(self._watched.values())
@@ -266,6 +285,10 @@ class TrainerMeter:
         """Take the hooks away again."""
         for watched in self._watched.values():
             watched.observer.close()
+
+
+def _nothing() -> None:
+    """Nobody asks."""
 
 
 def _a_trainer_is_being_made() -> bool:

@@ -39,10 +39,12 @@ class MeterCallback(TrainerCallback):
             self.meter.enter_training(args, state, model, kwargs)
         except Exception as error:  # noqa: BLE001 a broken meter may not stop training
             self.meter.gap("the beginning of training", error)
+        self.meter.on_training()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Count an optimizer step."""
+        """Count an optimizer step; stop after it, with a checkpoint, if asked to."""
         self.meter.step_ended()
+        stop_if_asked(self.meter, control)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Read the device: the Trainer has just waited for its loss."""
@@ -64,6 +66,13 @@ class MeterCallback(TrainerCallback):
         if self._training:
             self._training = False
             self.meter.leave_training()
+
+
+def stop_if_asked(meter: TrainerMeter, control: Any) -> None:
+    """Let the Trainer save a checkpoint and end, as it does at its planned end."""
+    if meter.stop_now:
+        control.should_save = True
+        control.should_training_stop = True
 
 
 @contextmanager

@@ -96,6 +96,8 @@ def gauge_html(progress: Progress) -> str:
         for name, text in cells
     )
     warning = "" if progress.counted else _UNCOUNTED
+    if progress.warning:
+        warning += _WARNING.format(escape(progress.warning))
     return (
         '<div class="flops-magic-gauge" style="max-width:760px;padding:10px 14px;'
         "border:1px solid var(--jp-border-color2,#8888);border-radius:6px;"
@@ -109,6 +111,9 @@ def gauge_html(progress: Progress) -> str:
     )
 
 
+_WARNING = (
+    '<div role="alert" style="margin-top:6px;color:#c62828"><b>Warning: {}.</b></div>'
+)
 _UNCOUNTED = (
     '<div style="margin-top:6px"><b>Some models cannot be counted; the figure is a '
     "lower bound.</b></div>"

@@ -72,12 +72,16 @@ class TextDisplay:
         self._every_s = default_s if every_s is None else every_s
         self._clock = clock
         self._last_s: float | None = None
+        self._warned = ""
 
     def show(self, progress: Progress) -> None:
         """Write the first line when there is something to say."""
 
     def update(self, progress: Progress) -> None:
-        """Write a line, if it is time."""
+        """Write a line, if it is time; a warning at once, and once."""
+        if progress.warning and not self._warned:
+            self._warned = progress.warning
+            self._write(f"flops_magic: warning: {self._warned}", last=True)
         now_s = self._clock()
         if self._last_s is None or now_s - self._last_s >= self._every_s:
             self._last_s = now_s
@@ -151,6 +155,8 @@ def summary(record: AuditRecord) -> list[tuple[str, str]]:
 def statements(record: AuditRecord) -> list[str]:
     """Return the sentences of a card: the decision, its flags, and every gap."""
     lines = []
+    if record.run.stopped:
+        lines.append(f"Training was {record.run.stopped}.")
     if record.decision:
         lines.append(str(record.decision["explanation"]))
         lines += [f"Note: {flag}." for flag in record.decision["flags"]]
