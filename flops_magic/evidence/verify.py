@@ -207,6 +207,7 @@ def _decision_problems(record: AuditRecord, name: str) -> Iterator[VerificationE
         return
     for key in (
         "rule",
+        "rows_met",
         "verdict",
         "compared",
         "threshold",
