@@ -108,13 +108,12 @@ def test_a_killed_process_leaves_a_journal_that_verifies(tmp_path):
     assert record.flops.direct >= 4 * STEP
 
 
-@pytest.mark.slow
-def test_two_processes_add_up(tmp_path):
-    path = script(tmp_path)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launch += ["--master-port=29655", "-m", "flops_magic.track", str(path)]
+def launch(tmp_path, path, port, *options):
+    """Run a script in two processes, tracked; return its record."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += [f"--master-port={port}", "-m", "flops_magic.track", str(path)]
     done = subprocess.run(
-        [*launch, "--folder", str(tmp_path)],
+        [*command, "--folder", str(tmp_path), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -122,8 +121,24 @@ def test_two_processes_add_up(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    record = verify(tmp_path / "flops_meter.json")
+    return verify(tmp_path / "flops_meter.json")
+
+
+@pytest.mark.slow
+def test_two_processes_add_up(tmp_path):
+    record = launch(tmp_path, script(tmp_path), 29655)
     assert record.flops.direct == 2 * 4 * STEP
     assert not record.gaps
     meter = json.loads((tmp_path / "flops_meter.json").read_text())
     assert meter["tokens_processed"] == str(2 * 4 * 64)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_by_their_sum(tmp_path):
+    # the line is at 8 steps, and half of it at two of each process
+    options = ["--stop-at", "0.5", "--original-flops", str(3 * 8 * STEP)]
+    options += ["--original-is-gpai", "yes", "--systemic-risk", "no"]
+    record = launch(tmp_path, script(tmp_path), 29657, *options)
+    assert (record.run.outcome, record.run.steps) == ("stopped", 2)
+    assert record.flops.direct == 2 * 2 * STEP
+    assert not record.gaps
