@@ -109,9 +109,9 @@ def consequence(rule: str, verdict: str, known_on: str, numbers: Law) -> str:
         last = notification_deadline(date.fromisoformat(known_on), numbers)
         latest = f"by {last.isoformat()}, {days} days after {known_on}, at the latest"
     return (
-        "The modified model is presumed to carry systemic risk (point 67), so Articles "
-        "53, 54 and 55 would apply in full. The Commission would have to be notified "
-        f"without delay, {latest} (Article 52(1), point 68)."
+        "The modified model would be presumed to carry systemic risk (point 67), so "
+        "Articles 53, 54 and 55 would apply in full. The Commission would have to be "
+        f"notified without delay, {latest} (Article 52(1), point 68)."
     )
 
 

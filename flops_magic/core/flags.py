@@ -72,10 +72,10 @@ def _on_the_original(facts: Facts, numbers: Law) -> Iterator[str]:
             "settled: for counsel"
         )
     used, registered = facts.original_flops, facts.registry_flops
-    if registered is None:
+    if facts.original_source.startswith("registry"):
         for caveat in filter(None, facts.caveats.split("; ")):
             yield CAVEATS.get(caveat, caveat)
-    elif used is not None:
+    elif used is not None and registered is not None:
         low, high = error_range(used, numbers)
         if not low <= registered <= high:
             yield (

@@ -45,7 +45,12 @@ def _notes(estimate: Any) -> list[str]:
 
 
 def _flags(row: Any) -> tuple[str, ...]:
-    return tuple(row.decision.flags) if row.decision else ()
+    """Return what counsel should look at, and what crossing the line would mean."""
+    decision = row.decision
+    if decision is None:
+        return ()
+    follows = (f"{row.method}: {decision.consequence}",)
+    return (*(follows if decision.verdict == "over" else ()), *decision.flags)
 
 
 def _title(estimate: Any) -> str:

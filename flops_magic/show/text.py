@@ -159,6 +159,8 @@ def statements(record: AuditRecord) -> list[str]:
         lines.append(f"Training was {record.run.stopped}.")
     if record.decision:
         lines.append(str(record.decision["explanation"]))
+        if record.decision["verdict"] == "over":
+            lines.append(str(record.decision.get("consequence", "")))
         lines += [f"Note: {flag}." for flag in record.decision["flags"]]
     else:
         lines.append(f"No verdict: {record.undecided}.")

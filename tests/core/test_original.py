@@ -127,6 +127,12 @@ def test_the_registrys_caveats_reach_the_decision(name, said):
     assert not any(said in flag for flag in mine)
 
 
+def test_the_registrys_doubts_are_of_its_own_figure_only():
+    known = {"base_model": "mistralai/Mistral-7B-v0.3"}
+    for more in ({"original_tokens": "8T"}, {"original_inestimable": True}):
+        assert not any("confidence" in f for f in decide(1, **known, **more).flags)
+
+
 def test_what_the_user_says_of_the_status_is_not_overruled_by_the_registry():
     facts = decide("1e20", base_model="Qwen/Qwen3-8B", systemic_risk="yes").facts
     assert (facts.systemic_risk, facts.systemic_risk_source) == (

@@ -187,3 +187,45 @@ def test_an_estimate_is_a_table_that_names_its_basis():
     page = est._repr_html_()
     assert not Tags(page).open
     assert "Qwen/Qwen3-8B-Base" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"line": Fraction(10**10)}, ""),  # it ends on the line, and not beyond
+        (
+            {"line": Fraction(6 * 10**9)},
+            "at this pace the line is crossed at step 7 of 10; --stop-at 0.9 stops a "
+            "run before",
+        ),
+        (
+            {"line": Fraction(6 * 10**9), "stop_at": Fraction(9, 10)},
+            "at this pace the line is crossed at step 7 of 10; training is stopped "
+            "before 90 % of it",
+        ),
+        ({"line": Fraction(2 * 10**9)}, "the line is crossed"),
+        ({"line": Fraction(6 * 10**9), "outcome": "completed"}, ""),
+        ({"line": None}, ""),
+    ],
+)
+def test_a_projection_that_crosses_is_a_warning(changes, said):
+    now = progress(**changes)
+    assert now.warning == said
+    assert (f"Warning: {said}." in gauge_html(now)) is bool(said)
+
+
+def test_a_text_display_warns_at_once_and_once():
+    stream, clock = StringIO(), Clock()
+    display = TextDisplay(stream, every_s=1000, clock=clock)
+    for step in range(1, 6):
+        display.update(progress(step=step, line=Fraction(6 * 10**9)))
+    warnings = [line for line in stream.getvalue().splitlines() if "warning" in line]
+    assert len(warnings) == 1
+
+
+def test_what_crossing_would_mean_stands_where_it_is_crossed_and_not_elsewhere():
+    over = estimate("Qwen/Qwen3-8B", tokens="19T", seq_len=4096, methods=["full"])
+    below = estimate("Qwen/Qwen3-8B", tokens="19M", seq_len=4096, methods=["full"])
+    assert "limited to the modification" in str(over)
+    assert "obligation" not in str(below)
