@@ -196,13 +196,17 @@ def test_an_estimate_is_a_table_that_names_its_basis():
         ({"line": Fraction(10**10)}, ""),  # it ends on the line, and not beyond
         (
             {"line": Fraction(6 * 10**9)},
-            "at this pace the line is crossed at step 7 of 10; --stop-at 0.9 stops a "
-            "run before",
+            (
+                "at this pace the line is crossed at step 7 of 10; --stop-at 0.9 stops a "
+                "run before"
+            ),
         ),
         (
             {"line": Fraction(6 * 10**9), "stop_at": Fraction(9, 10)},
-            "at this pace the line is crossed at step 7 of 10; training is stopped "
-            "before 90 % of it",
+            (
+                "at this pace the line is crossed at step 7 of 10; training is stopped "
+                "before 90 % of it"
+            ),
         ),
         ({"line": Fraction(2 * 10**9)}, "the line is crossed"),
         ({"line": Fraction(6 * 10**9), "outcome": "completed"}, ""),
