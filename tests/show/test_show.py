@@ -197,8 +197,8 @@ def test_an_estimate_is_a_table_that_names_its_basis():
         (
             {"line": Fraction(6 * 10**9)},
             (
-                "at this pace the line is crossed at step 7 of 10; --stop-at 0.9 stops a "
-                "run before"
+                "at this pace the line is crossed at step 7 of 10; --stop-at 0.9 stops "
+                "a run before"
             ),
         ),
         (
