@@ -19,6 +19,7 @@ from flops_magic.measure.blueprint import Blueprint
 from flops_magic.measure.layers import find_repeats
 from flops_magic.measure.live import LiveSetup, live_setup, parameter_names_match
 from flops_magic.measure.mixture import experts_of
+from flops_magic.measure.scan_swaps import swap_scans
 
 METHODS = ("full", "lora", "qlora", "spectrum")
 
@@ -74,6 +75,7 @@ def blueprint_of(
         checkpointing=options,
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
+        notes=swap_scans(model),
     )
     plan.repeats = find_repeats(plan.base, input_grads)
     return plan
