@@ -1,4 +1,4 @@
-"""Putting the stand-ins of ``measure.scans`` into a fake model.
+"""Putting stand-ins for scans, and for experts that loop over data, into a fake model.
 
 Only the fake twin is changed, module by module; the live model and transformers' own
 modules stay as they are. transformers 5 calls scans as functions of its modeling
@@ -38,10 +38,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def swap_scans(model: torch.nn.Module) -> tuple[str, ...]:
+def put_stand_ins(model: torch.nn.Module) -> tuple[str, ...]:
     """Put stand-ins into a fake model; return a note for each kind of scan."""
     found: dict[str, str] = {}
     for module in model.modules():
+        if type(module).__name__ == "DbrxExperts":
+            module.forward = MethodType(_dbrx_experts, module)
         if kind := _swap_functions(module) or _swap_inline(module):
             found[type(module).__name__] = kind
     return tuple(
@@ -154,6 +156,17 @@ def _mamba2_mixer(mixer: Any, hidden_states: Any, *_: Any, **__: Any) -> Any:
     ).reshape(batch_size, seq_len, -1)
     y = y * gate if getattr(mixer, "norm", None) is None else mixer.norm(y, gate)
     return mixer.out_proj(y.to(hidden_states.dtype))
+
+
+def _dbrx_experts(experts: Any, x: Any, top_k_index: Any, top_k_weights: Any) -> Any:
+    """DBRX asks which experts were hit; T·k rows meet one expert's matrices each."""
+    used = top_k_index.shape[-1]
+    rows = x.reshape(-1, experts.hidden_size).repeat_interleave(used, dim=0)
+    shape = (-1, experts.ffn_hidden_size, experts.hidden_size)
+    mlp = experts.mlp
+    y = mlp(rows, *(w.view(shape)[0] for w in (mlp.w1, mlp.v1, mlp.w2)))
+    y = y * top_k_weights.reshape(-1, 1)
+    return y.reshape(-1, used, experts.hidden_size).sum(1).reshape(x.shape)
 
 
 def _lightning_attention(mixer: Any, hidden_states: Any, *_: Any, **__: Any) -> Any:
