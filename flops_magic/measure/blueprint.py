@@ -9,6 +9,7 @@ model's, and a difference is an error.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -27,6 +28,12 @@ from flops_magic.measure.layers import Repeat, keep_layers
 from flops_magic.measure.mixture import idle_expert_parameters, text_config
 
 _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
+# 4-D masks are taken as they are, so nothing data-dependent is asked of them; but some
+# models want rows of ones (ALiBi, DeBERTa), and some multiply a mask into their states
+MASKS = ("square", "rows", "none")
+_POSITIONS = ("max_position_embeddings", "max_seq_len", "n_positions")
+_SPANS = re.compile(r"chunk|block|window|stride|local")
+_CHECK_LEN = 1031  # a prime beyond the chunks that are written into code
 
 
 @dataclass
@@ -43,6 +50,7 @@ class Blueprint:
         input_grads: whether the embeddings' output is made to require a gradient.
         repeats: groups of layers that cost the same.
         notes: what a reader of the profile must know.
+        masks: kind of attention mask that walks pass, one of ``MASKS``.
     """
 
     model: Any
@@ -53,6 +61,7 @@ class Blueprint:
     input_grads: bool = False
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = ()
+    masks: str = "square"
     parameters_total: int = field(init=False)
     parameters_active: int = field(init=False)
     parameters_trainable: int = field(init=False)
@@ -100,14 +109,34 @@ class Blueprint:
         self, probes: Sequence[tuple[int, int, int]]
     ) -> list[tuple[int, int, int]]:
         """Return the probes that the model's positions and switches allow."""
-        longest = getattr(
-            text_config(self.base.config), "max_position_embeddings", None
-        )
+        longest = self._longest()
         scale = 1
-        while isinstance(longest, int) and longest > 0 and 48 // scale > longest:
+        while longest is not None and 48 // scale > longest:
             scale *= 2
         keeps = self._keep_switch() is not None
         return [(b, s // scale, k) for b, s, k in probes if k < 0 or keeps]
+
+    def long_probe(self) -> tuple[int, int, int]:
+        """Return a probe beyond every chunk, block and window of the model.
+
+        A cost that comes in chunks is flat at short rows, and no polynomial at this.
+        """
+        text = text_config(self.base.config)
+        holders = [text, *self.base.modules()]
+        spans = [
+            value
+            for holder in holders
+            for name, value in vars(holder).items()
+            if type(value) is int and value < 2**17 and _SPANS.search(name)
+        ]
+        seq_len = max(_CHECK_LEN, 2 * max(spans, default=0) + 7)
+        return 2, min(seq_len, self._longest() or seq_len), -1
+
+    def _longest(self) -> int | None:
+        """Return how many positions the model has; None if any number will do."""
+        text = text_config(self.base.config)
+        sizes = (getattr(text, name, None) for name in _POSITIONS)
+        return min((n for n in sizes if type(n) is int and n > 0), default=None)
 
     def probe_shape(self, batch_size: int, seq_len: int, logits: int) -> PassShape:
         """Return the shape of a probe."""
@@ -120,13 +149,14 @@ class Blueprint:
         """Run the fake model forward and return its logits, (B, S or logits, V)."""
         ids = torch.zeros(batch_size, seq_len, dtype=torch.long)  # (B, S)
         dtype = next(p.dtype for p in self.base.parameters() if p.is_floating_point())
-        if _expands_masks(self.base.config):
+        mask: torch.Tensor | None = None
+        if self.masks == "rows" or _expands_masks(self.base.config):
             mask = torch.ones(batch_size, seq_len, dtype=torch.long)  # (B, S)
-        else:  # a 4-D mask is taken as it is: nothing data-dependent is asked of it
+        elif self.masks == "square":
             mask = torch.zeros(batch_size, 1, seq_len, seq_len, dtype=dtype)
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         accepted = inspect.signature(self.base.forward).parameters
-        if "position_ids" in accepted:
+        if "position_ids" in accepted and mask is not None:
             inputs["position_ids"] = torch.arange(seq_len)[None].expand(batch_size, -1)
         if "use_cache" in accepted:
             inputs["use_cache"] = False

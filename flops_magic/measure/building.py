@@ -19,6 +19,7 @@ from flops_magic.measure.blueprint import Blueprint
 from flops_magic.measure.layers import find_repeats
 from flops_magic.measure.live import LiveSetup, live_setup, parameter_names_match
 from flops_magic.measure.mixture import experts_of
+from flops_magic.measure.stand_ins import put_stand_ins
 
 METHODS = ("full", "lora", "qlora", "spectrum")
 
@@ -74,6 +75,7 @@ def blueprint_of(
         checkpointing=options,
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
+        notes=put_stand_ins(model),
     )
     plan.repeats = find_repeats(plan.base, input_grads)
     return plan
@@ -105,6 +107,8 @@ def _fake_model(config: Any, model_class: Any) -> Any:
     for part in _config_parts(config):
         if getattr(part, "quantization_config", None) is not None:
             del part.quantization_config
+        if getattr(part, "use_cache", None):
+            part.use_cache = False
     experts = experts_of(config)
     # grouped expert products take bfloat16 only
     dtype = torch.bfloat16 if experts else torch.float32

@@ -91,7 +91,53 @@ def _four_bit(a: torch.Tensor, _: Any, shape: Any, *__: Any, **___: Any) -> int:
     return 2 * int(prod(a.shape[:-1])) * int(prod(shape))
 
 
+def _convolution(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    _: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    __: Any,
+    groups: int,
+    **___: Any,
+) -> int:
+    """Every kernel element meets each output position once: (c_out, c_in/g, k…).
+
+    A depthwise convolution that is padded by k − 1 is causal: what it computes beyond
+    the end of the row is cut off, and causal kernels do not compute it.
+    """
+    taps = weight.shape[2:]
+    positions = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(
+            x.shape[2:], taps, stride, padding, dilation, strict=True
+        )
+    ]
+    causal = groups == x.shape[1] and len(taps) == 1 and padding[0] == taps[0] - 1
+    if transposed or (causal and stride[0] == dilation[0] == 1):
+        positions = list(x.shape[2:])  # of a transposed one, each input position
+    return 2 * int(x.shape[0] * prod(positions) * prod(weight.shape))
+
+
+def _convolution_backward(
+    _: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, *sizes: Any, **__: Any
+) -> int:
+    """As much again for the input's gradient and for the weight's, where needed."""
+    *places, output_mask = sizes
+    return _convolution(x, weight, *places) * sum(map(bool, output_mask[:2]))
+
+
+def _scan(_: torch.Tensor, __: Any, flops: int) -> int:
+    """A stand-in of ``measure.scans`` says what it costs."""
+    return int(flops)
+
+
 _OURS: dict[str, Formula] = {
+    "aten.convolution": _convolution,
+    "aten.convolution_backward": _convolution_backward,
+    "flops_magic.scan": _scan,
     "aten._grouped_mm": _grouped_mm,
     "aten._scaled_grouped_mm": _grouped_mm,
     "aten.addmm_": _in_place_mm,

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from flops_magic.errors import UnsupportedModelError
+
 _FEWEST = 5  # below this, walking all layers is as quick
 
 
@@ -56,7 +58,11 @@ def find_repeats(model: Any, input_grads: bool) -> tuple[Repeat, ...]:
 
 @contextmanager
 def keep_layers(kept: Sequence[tuple[Repeat, int]]) -> Iterator[None]:
-    """Shorten each repeat to its first layers for the time of the block."""
+    """Shorten each repeat to its first layers for the time of the block.
+
+    Lists of the owner's configuration with one entry a layer are shortened alike:
+    models look up the kind of a layer by its place.
+    """
     originals: dict[tuple[int, str], tuple[Any, str, Any]] = {}
     dropped: dict[tuple[int, str], set[int]] = {}
     for repeat, count in kept:
@@ -66,11 +72,36 @@ def keep_layers(kept: Sequence[tuple[Repeat, int]]) -> Iterator[None]:
     for key, (owner, name, layers) in originals.items():
         short = [m for i, m in enumerate(layers) if i not in dropped[key]]
         setattr(owner, name, torch.nn.ModuleList(short))
+    settings = []
+    for key, (owner, _, layers) in originals.items():
+        values = vars(owner.config) if hasattr(owner, "config") else {}
+        for one, before in list(values.items()):
+            if isinstance(before, (list, tuple)) and len(before) == len(layers):
+                settings.append((values, one, before))
+                values[one] = [v for i, v in enumerate(before) if i not in dropped[key]]
     try:
         yield
     finally:
         for owner, name, layers in originals.values():
             setattr(owner, name, layers)
+        for values, one, before in settings:
+            values[one] = before
+
+
+def input_embeddings(model: Any) -> Any:
+    """Return the module that a model's inputs meet first.
+
+    Raises:
+        UnsupportedModelError: when the model does not name it.
+    """
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError as error:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} does not name its input embeddings, so it is not "
+            "known where its backward pass ends; it can be counted live with "
+            "`%%flops_track --model`"
+        ) from error
 
 
 def _outer_lists(module: Any) -> Iterator[tuple[Any, str, Any]]:
@@ -88,7 +119,7 @@ def _trainable_before(model: Any, layers: Any) -> bool:
     The input embeddings do; a trainable head or final norm comes after the layers.
     """
     inside = {id(p) for p in layers.parameters()}
-    embeddings = model.get_input_embeddings()
+    embeddings = input_embeddings(model)
     return any(p.requires_grad and id(p) not in inside for p in embeddings.parameters())
 
 

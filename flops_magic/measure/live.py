@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from flops_magic.errors import UnsupportedModelError
+from flops_magic.measure.layers import input_embeddings
 
 _PACKED = ("Params4bit", "Int8Params", "AffineQuantizedTensor", "TorchAOBaseTensor")
 
@@ -161,7 +162,7 @@ def _input_grads(model: Any, base: Any) -> bool:
         base, "_require_grads_hooks", None
     ):
         return True
-    embeddings = base.get_input_embeddings()
+    embeddings = input_embeddings(base)
     return any(
         getattr(hook, "__name__", "") == "make_inputs_require_grad"
         or getattr(hook, "__name__", "") == "make_inputs_require_grads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -15,21 +16,25 @@ def experts_of(config: Any) -> tuple[int, int] | None:
     """Return (experts, experts a token uses) of a mixture; None for a dense model."""
     text = text_config(config)
     names = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
-    total = next((n for k in names if isinstance(n := getattr(text, k, None), int)), 0)
-    used = next(
+    parts = (text, getattr(text, "ffn_config", None))  # DBRX keeps them in a part
+    total = _first_int(parts, names)
+    used = _first_int(
+        parts,
         (
-            n
-            for k in (
-                "num_experts_per_tok",
-                "moe_topk",
-                "num_experts_per_token",
-                "top_k_experts",
-            )
-            if isinstance(n := getattr(text, k, None), int)
+            "num_experts_per_tok",
+            "moe_topk",
+            "num_experts_per_token",
+            "top_k_experts",
+            "moe_top_k",
         ),
-        0,
     )
     return (total, used) if total > 1 and used else None
+
+
+def _first_int(parts: Iterable[Any], names: Iterable[str]) -> int:
+    """Return the first of these settings that is a number; 0 without one."""
+    found = (getattr(part, name, None) for part in parts for name in names)
+    return next((n for n in found if isinstance(n, int)), 0)
 
 
 def idle_expert_parameters(base: Any) -> int:

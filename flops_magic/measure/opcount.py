@@ -6,8 +6,10 @@ backward at a few small shapes under an operation counter. A pass costs
     cost(b, s, k) = c0 + b·(cs + c1·s + c2·s² + ch·k)
 
 for b rows of s positions of which k are scored by the head, so six walks give the five
-coefficients and the check that the form holds; a model whose cost has another form is
-refused. Attention is walked in its eager form: the full square, two products forward
+coefficients and the check that the form holds; a seventh, at a row longer than the
+model's chunks and windows, has to agree too, or the model is refused: a cost that
+comes in chunks looks flat at short rows. Scans are counted by the formulas of
+``measure.scans``. Attention is walked in its eager form: the full square, two products forward
 and four backward, without the recomputation inside fused kernels.
 
 Deep models repeat their layers. Of many layers with the same shapes, flags and
@@ -31,7 +33,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from flops_magic.core.profile import FlopsProfile, PassCost
 from flops_magic.errors import ShapeFitError, UnsupportedModelError
-from flops_magic.measure.blueprint import Blueprint
+from flops_magic.measure.blueprint import MASKS, Blueprint
 from flops_magic.measure.building import blueprint_of
 from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
 
@@ -102,7 +104,7 @@ def profile_model(
 
 def profile_blueprint(plan: Blueprint) -> FlopsProfile:
     """Walk a blueprint and return its profile."""
-    costs, unknown = _costs(plan, checkpointing=False)
+    costs, unknown = _first_costs(plan)
     if plan.has_adapters:
         with plan.adapters_disabled():
             bare, more = _costs(plan, checkpointing=False, forward_only=True)
@@ -123,16 +125,31 @@ def profile_blueprint(plan: Blueprint) -> FlopsProfile:
     )
 
 
+def _first_costs(plan: Blueprint) -> tuple[dict[str, PassCost], set[str]]:
+    """Return the coefficients, with the kind of mask that the model takes."""
+    refusals: list[UnsupportedModelError] = []
+    for plan.masks in MASKS:
+        try:
+            return _costs(plan, checkpointing=False, checked=True)
+        except UnsupportedModelError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
 def _costs(
-    plan: Blueprint, *, checkpointing: bool, forward_only: bool = False
+    plan: Blueprint,
+    *,
+    checkpointing: bool,
+    forward_only: bool = False,
+    checked: bool = False,
 ) -> tuple[dict[str, PassCost], set[str]]:
     """Return the coefficients at full depth, from walks at reduced depth."""
     walks: list[Walk] = []
 
-    def fit() -> dict[str, PassCost]:
+    def fit(*more: Probe) -> dict[str, PassCost]:
         measured = {
             probe: _walk(plan, probe, checkpointing, forward_only)
-            for probe in plan.feasible(_PROBES)
+            for probe in (*plan.feasible(_PROBES), *more)
         }
         walks.extend(measured.values())
         names = ("forward",) if forward_only else ("forward", "backward")
@@ -141,10 +158,11 @@ def _costs(
             for name in names
         }
 
+    long_probe = (plan.long_probe(),) if checked else ()
     if not plan.repeats:
-        return fit(), {name for walk in walks for name in walk.unknown}
+        return fit(*long_probe), {name for walk in walks for name in walk.unknown}
     with plan.layers_kept(3):
-        base = fit()
+        base = fit(*long_probe)
     totals = dict(base)
     for repeat in plan.repeats:
         with plan.layers_kept(3, except_for=repeat, keep_there=2):
