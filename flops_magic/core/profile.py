@@ -10,14 +10,17 @@ A model made of matrix products costs, for one call,
 
 with tokens = batch · q and pairs = batch · q · kv, or Σ L² over the sequences of a
 packed row. ``per_call`` is real: an adapter on stacked expert weights multiplies B·A
-once a call, whatever the tokens. Being linear, the cost of many passes is the cost of
+once a call, whatever the tokens. An encoder-decoder has two lengths: its encoder costs
+``per_source_token`` and ``per_pair``, its decoder ``per_logit`` a position,
+``per_target_pair`` for its own pairs and ``per_cross_pair`` for those with the source;
+its ``per_token`` is 0. Being linear, the cost of many passes is the cost of
 their summed shapes, which is why a record can hold a histogram and be checked later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from flops_magic.errors import CountingError, InputError
 
@@ -31,10 +34,13 @@ class PassShape:
     Attributes:
         calls: forward calls of the model.
         sequences: rows, or sequences of packed rows.
-        tokens: positions computed, padding included.
+        tokens: positions computed, padding included; source and target together.
         pairs: query-key pairs computed, the full square.
         causal_pairs: the pairs that a causal mask leaves.
-        logits: positions that the head scores.
+        logits: positions that the head scores; of an encoder-decoder, the decoder's.
+        source_tokens: positions of the encoder; 0 without one.
+        target_pairs: the decoder's query-key pairs; 0 without an encoder.
+        cross_pairs: pairs of a decoder's and an encoder's position.
     """
 
     calls: int = 0
@@ -43,6 +49,9 @@ class PassShape:
     pairs: int = 0
     causal_pairs: int = 0
     logits: int = 0
+    source_tokens: int = 0
+    target_pairs: int = 0
+    cross_pairs: int = 0
 
     @classmethod
     def dense(
@@ -89,6 +98,28 @@ class PassShape:
             positions,
         )
 
+    def with_target(self, target_len: int) -> PassShape:
+        """Return an encoder-decoder's shape: these rows are the source.
+
+        Args:
+            target_len: positions a row of the decoder, padding included, at least 1.
+
+        Raises:
+            InputError: for a length below 1.
+        """
+        if target_len < 1:
+            raise InputError(f"target_len={target_len!r} is no length; pass 1 or more")
+        target = self.sequences * target_len
+        return replace(
+            self,
+            tokens=self.tokens + target,
+            causal_pairs=self.pairs,  # an encoder sees both ways
+            logits=target,
+            source_tokens=self.tokens,
+            target_pairs=target * target_len,
+            cross_pairs=self.tokens * target_len,
+        )
+
     def __add__(self, other: PassShape) -> PassShape:
         return PassShape(
             *(getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
@@ -104,6 +135,9 @@ class PassCost:
     per_token: int = 0
     per_pair: int = 0
     per_logit: int = 0
+    per_source_token: int = 0
+    per_target_pair: int = 0
+    per_cross_pair: int = 0
 
     def flops(self, shape: PassShape) -> int:
         """Return the FLOPs of a shape, or of the sum of many shapes."""
@@ -113,6 +147,9 @@ class PassCost:
             + self.per_token * shape.tokens
             + self.per_pair * shape.pairs
             + self.per_logit * shape.logits
+            + self.per_source_token * shape.source_tokens
+            + self.per_target_pair * shape.target_pairs
+            + self.per_cross_pair * shape.cross_pairs
         )
 
     def masked_flops(self, shape: PassShape) -> int:
@@ -172,19 +209,61 @@ class FlopsProfile:
             )
         return self.costs[name]
 
-    def forward(self, batch_size: int, seq_len: int) -> int:
-        """Return the FLOPs of one forward pass on (batch_size, seq_len) tokens."""
-        return self.cost("forward").flops(PassShape.dense(batch_size, seq_len))
+    @property
+    def two_lengths(self) -> bool:
+        """Whether a pass has a source and a target, as an encoder-decoder's has."""
+        return any(cost.per_source_token for cost in self.costs.values())
 
-    def backward(self, batch_size: int, seq_len: int) -> int:
+    def shape(
+        self, batch_size: int, seq_len: int, target_len: int | None = None
+    ) -> PassShape:
+        """Return the shape of one call on a full batch.
+
+        Args:
+            batch_size: rows.
+            seq_len: positions a row; of an encoder-decoder, of the source.
+            target_len: positions a row of an encoder-decoder's target.
+
+        Raises:
+            InputError: for a size below 1, and where ``target_len`` is missing or one
+                too many.
+        """
+        shape = PassShape.dense(batch_size, seq_len)
+        if self.two_lengths:
+            if target_len is None:
+                raise InputError(
+                    f"{self.model_class} has a source and a target; pass target_len "
+                    "(--target-len 128) beside seq_len, the length of the source"
+                )
+            return shape.with_target(target_len)
+        if target_len is not None:
+            raise InputError(
+                f"{self.model_class} has one length; pass seq_len and no target_len"
+            )
+        return shape
+
+    def forward(
+        self, batch_size: int, seq_len: int, target_len: int | None = None
+    ) -> int:
+        """Return the FLOPs of one forward pass; see ``shape`` for the sizes."""
+        return self.cost("forward").flops(self.shape(batch_size, seq_len, target_len))
+
+    def backward(
+        self, batch_size: int, seq_len: int, target_len: int | None = None
+    ) -> int:
         """Return the FLOPs of one backward pass, recomputation left out."""
-        return self.cost("backward").flops(PassShape.dense(batch_size, seq_len))
+        return self.cost("backward").flops(self.shape(batch_size, seq_len, target_len))
 
-    def recompute(self, batch_size: int, seq_len: int) -> int:
+    def recompute(
+        self, batch_size: int, seq_len: int, target_len: int | None = None
+    ) -> int:
         """Return the FLOPs that gradient checkpointing repeats; 0 without it."""
         cost = self.costs.get("recompute", PassCost())
-        return cost.flops(PassShape.dense(batch_size, seq_len))
+        return cost.flops(self.shape(batch_size, seq_len, target_len))
 
-    def training(self, batch_size: int, seq_len: int) -> int:
+    def training(
+        self, batch_size: int, seq_len: int, target_len: int | None = None
+    ) -> int:
         """Return forward + backward: what contributes directly to an update."""
-        return self.forward(batch_size, seq_len) + self.backward(batch_size, seq_len)
+        sizes = batch_size, seq_len, target_len
+        return self.forward(*sizes) + self.backward(*sizes)

@@ -51,6 +51,8 @@ class Blueprint:
         repeats: groups of layers that cost the same.
         notes: what a reader of the profile must know.
         masks: kind of attention mask that walks pass, one of ``MASKS``.
+        two_lengths: whether source and target have lengths of their own; the third
+            number of a probe is then the target's length.
     """
 
     model: Any
@@ -62,11 +64,13 @@ class Blueprint:
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = ()
     masks: str = "square"
+    two_lengths: bool = field(init=False)
     parameters_total: int = field(init=False)
     parameters_active: int = field(init=False)
     parameters_trainable: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.two_lengths = bool(getattr(self.base.config, "is_encoder_decoder", False))
         sizes = {p: p.numel() for p in self.model.parameters()}
         self.parameters_total = sum(sizes.values())
         self.parameters_trainable = sum(n for p, n in sizes.items() if p.requires_grad)
@@ -113,6 +117,8 @@ class Blueprint:
         scale = 1
         while longest is not None and 48 // scale > longest:
             scale *= 2
+        if self.two_lengths:
+            return [(b, s // scale, t // scale) for b, s, t in probes]
         keeps = self._keep_switch() is not None
         return [(b, s // scale, k) for b, s, k in probes if k < 0 or keeps]
 
@@ -130,7 +136,8 @@ class Blueprint:
             if type(value) is int and value < 2**17 and _SPANS.search(name)
         ]
         seq_len = max(_CHECK_LEN, 2 * max(spans, default=0) + 7)
-        return 2, min(seq_len, self._longest() or seq_len), -1
+        seq_len = min(seq_len, self._longest() or seq_len)
+        return 2, seq_len, seq_len // 2 if self.two_lengths else -1
 
     def _longest(self) -> int | None:
         """Return how many positions the model has; None if any number will do."""
@@ -140,6 +147,8 @@ class Blueprint:
 
     def probe_shape(self, batch_size: int, seq_len: int, logits: int) -> PassShape:
         """Return the shape of a probe."""
+        if self.two_lengths:
+            return PassShape.dense(batch_size, seq_len).with_target(logits)
         scored = -1 if logits < 0 else logits * batch_size
         return PassShape.dense(batch_size, seq_len, logits=scored)
 
@@ -160,7 +169,11 @@ class Blueprint:
             inputs["position_ids"] = torch.arange(seq_len)[None].expand(batch_size, -1)
         if "use_cache" in accepted:
             inputs["use_cache"] = False
-        if logits > 0 and (switch := self._keep_switch()):
+        if self.two_lengths:
+            inputs["decoder_input_ids"] = torch.zeros(
+                batch_size, logits, dtype=torch.long
+            )  # (B, T)
+        elif logits > 0 and (switch := self._keep_switch()):
             inputs[switch] = logits
         self.model.train()
         with self._checkpointing(checkpointing), self._input_grads():

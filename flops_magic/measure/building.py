@@ -6,7 +6,7 @@ import contextlib
 import copy
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +112,17 @@ def _fake_model(config: Any, model_class: Any) -> Any:
     experts = experts_of(config)
     # grouped expert products take bfloat16 only
     dtype = torch.bfloat16 if experts else torch.float32
-    build: Callable[..., Any]
     model_class = model_class or _named_class(config)
     if model_class is None:
-        build = transformers.AutoModelForCausalLM.from_config
-    else:
-        build = model_class._from_config
+        raise UnsupportedModelError(
+            f"transformers has no language model for {type(config).__name__}; name its "
+            "class in the configuration's 'architectures', or train it under "
+            "%%flops_track, which counts any module live"
+        )
     try:
-        model = build(config, attn_implementation="eager", dtype=dtype)
+        model = model_class._from_config(
+            config, attn_implementation="eager", dtype=dtype
+        )
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise UnsupportedModelError(
@@ -137,8 +140,28 @@ def _named_class(config: Any) -> Any:
     """Return the class with a head that the configuration names; None without one."""
     for name in getattr(config, "architectures", None) or ():
         found = getattr(transformers, name, None)
-        if isinstance(found, type) and "For" in name and hasattr(found, "_from_config"):
+        headed = "For" in name or name.endswith(("LMHeadModel", "MTModel"))
+        if isinstance(found, type) and headed and hasattr(found, "_from_config"):
             return found
+    return _mapped_class(config)
+
+
+def _mapped_class(config: Any) -> Any:
+    """Return the class with a head that transformers has for a configuration.
+
+    In this order: translation or speech for an encoder-decoder; for others filling of
+    masks, which encoders learn by, before language, images and text, classification.
+    """
+    two = getattr(config, "is_encoder_decoder", False)
+    tables = (
+        ("SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
+        if two
+        else ("MASKED_LM", "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "SEQUENCE_CLASSIFICATION")
+    )
+    for table in tables:
+        known = getattr(transformers, f"MODEL_FOR_{table}_MAPPING", {})
+        if type(config) in known:
+            return known[type(config)]
     return None
 
 
@@ -190,11 +213,13 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
         ) from error
     if rank < 1:
         raise InputError(f"lora_rank={rank!r} is no rank; pass 1 or more")
+    two = getattr(model.config, "is_encoder_decoder", False)
+    task = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
     chosen = targets if isinstance(targets, str) else list(targets)
     try:
         return get_peft_model(
             model,
-            LoraConfig(r=rank, target_modules=chosen, task_type="CAUSAL_LM"),
+            LoraConfig(r=rank, target_modules=chosen, task_type=task),
             autocast_adapter_dtype=False,
         )
     except ValueError as error:

@@ -20,6 +20,7 @@ from flops_magic.core.tally import FlopTotals, histogram_flops
 from flops_magic.errors import CountingError
 from flops_magic.measure.environment import model_id
 from flops_magic.measure.live import base_model, unwrapped
+from flops_magic.measure.mixed import MixedObserver, is_mixed
 from flops_magic.measure.occurrences import OccurrenceObserver
 from flops_magic.measure.passes import PassObserver
 from flops_magic.measure.ranks import of_the_others, world_size
@@ -101,9 +102,8 @@ class TrainerMeter:
             known.model = model
             known.compiled |= compiled
             return
-        observer = PassObserver(
-            base, role=role, purpose=self.current_purpose, on_gap=self.gap
-        )
+        watch = MixedObserver if is_mixed(base) else PassObserver
+        observer = watch(base, role=role, purpose=self.current_purpose, on_gap=self.gap)
         self._watched[id(base)] = Watched(model, base, observer, compiled=compiled)
 
     def current_purpose(self) -> str | None:

@@ -181,6 +181,7 @@ class OccurrenceObserver(PassObserver):
         first, rows, tokens = _sizes(args, kwargs)
         signature = repr(
             (
+                type(module).__name__,
                 torch.is_grad_enabled(),
                 kind == "train",
                 module.training,
@@ -191,7 +192,7 @@ class OccurrenceObserver(PassObserver):
         )
         label = f"{first} ~{_digest(signature)}"
         if kind == "train":
-            self._count_real(kwargs.get("attention_mask"), 1, tokens)
+            self._count_real(kwargs, tokens)
         shape = PassShape(calls=1, sequences=rows, tokens=tokens, logits=tokens)
         return _Pass(signature, kind, adapters, label, shape)
 

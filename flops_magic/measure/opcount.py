@@ -36,6 +36,7 @@ from flops_magic.errors import ShapeFitError, UnsupportedModelError
 from flops_magic.measure.blueprint import MASKS, Blueprint
 from flops_magic.measure.building import blueprint_of
 from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
+from flops_magic.measure.two_lengths import TWO_LENGTH_PROBES, solve_two_lengths
 
 Probe = tuple[int, int, int]  # batch_size, seq_len, logits (-1: every position)
 _PROBES: tuple[Probe, ...] = (
@@ -128,7 +129,8 @@ def profile_blueprint(plan: Blueprint) -> FlopsProfile:
 def _first_costs(plan: Blueprint) -> tuple[dict[str, PassCost], set[str]]:
     """Return the coefficients, with the kind of mask that the model takes."""
     refusals: list[UnsupportedModelError] = []
-    for plan.masks in MASKS:
+    # a square mask of the source cannot serve the pairs of source and target
+    for plan.masks in MASKS[1:] if plan.two_lengths else MASKS:
         try:
             return _costs(plan, checkpointing=False, checked=True)
         except UnsupportedModelError as error:
@@ -145,16 +147,18 @@ def _costs(
 ) -> tuple[dict[str, PassCost], set[str]]:
     """Return the coefficients at full depth, from walks at reduced depth."""
     walks: list[Walk] = []
+    probes = TWO_LENGTH_PROBES if plan.two_lengths else _PROBES
+    solver = solve_two_lengths if plan.two_lengths else solve
 
     def fit(*more: Probe) -> dict[str, PassCost]:
         measured = {
             probe: _walk(plan, probe, checkpointing, forward_only)
-            for probe in (*plan.feasible(_PROBES), *more)
+            for probe in (*plan.feasible(probes), *more)
         }
         walks.extend(measured.values())
         names = ("forward",) if forward_only else ("forward", "backward")
         return {
-            name: solve({p: getattr(w, name) for p, w in measured.items()}, plan)
+            name: solver({p: getattr(w, name) for p, w in measured.items()}, plan)
             for name in names
         }
 

@@ -8,7 +8,7 @@ at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ class PassObserver:
         positions = batch_size * query_len
         mask = kwargs.get("attention_mask")
         if kind == "train":
-            self._count_real(mask, batch_size, query_len)
+            self._count_real(kwargs, batch_size * query_len)
         sums = _packed_sums(kwargs, mask, positions)
         if sums is not None:
             known = self._packed.get((kind, adapters))
@@ -104,14 +104,21 @@ class PassObserver:
             if sums.device.type == "cpu":
                 self.read_device()
             return
+        shape, label = self._dense(tokens, kwargs)
+        self.tally.add(kind, shape, label=label, adapters=adapters)
+
+    def _dense(
+        self, tokens: torch.Tensor, kwargs: Mapping[str, Any]
+    ) -> tuple[PassShape, str]:
+        """Return the shape of a pass whose rows are not packed, and its label."""
+        batch_size, query_len = int(tokens.shape[0]), int(tokens.shape[1])
         cached = cached_len(kwargs.get("past_key_values"))
         keep = kwargs.get("logits_to_keep", 0)
         scored = batch_size * min(keep, query_len) if isinstance(keep, int) else 0
         shape = PassShape.dense(
             batch_size, query_len, cached_len=cached, logits=scored or -1
         )
-        label = f"{batch_size}x{query_len}" + (f"+{cached}" if cached else "")
-        self.tally.add(kind, shape, label=label, adapters=adapters)
+        return shape, f"{batch_size}x{query_len}" + (f"+{cached}" if cached else "")
 
     def _kind(self, module: Any, kwargs: Any, adapters: bool) -> str:
         """Return what a pass is for, in the words of ``core.tally.PASSES``."""
@@ -145,15 +152,21 @@ class PassObserver:
                 return True
         return not self._adapter_layer._disable_adapters
 
-    def _count_real(self, mask: Any, batch_size: int, query_len: int) -> None:
+    def _count_real(self, kwargs: Mapping[str, Any], positions: int) -> None:
+        """Count the training tokens of a pass that are not padding."""
+        mask = kwargs.get("attention_mask")
         if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
-            self._unmasked_tokens += batch_size * query_len
+            self._unmasked_tokens += positions
         else:
-            real = mask.detach().ne(0).sum()
-            known = self._real_tokens
-            self._real_tokens = real if known is None else known + real.to(known.device)
-            if real.device.type == "cpu":
-                self.read_device()
+            self._add_real(mask.detach().ne(0))
+
+    def _add_real(self, real: torch.Tensor) -> None:
+        """Add the true places of a mask, on its device."""
+        number = real.sum()
+        known = self._real_tokens
+        self._real_tokens = number if known is None else known + number.to(known.device)
+        if number.device.type == "cpu":
+            self.read_device()
 
 
 def _first_tensor(args: Any, kwargs: Any) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flops_magic.core.profile import FlopsProfile, PassCost
@@ -11,10 +11,15 @@ from flops_magic.core.record import ModelUse
 from flops_magic.core.tally import HistogramRow, Tally
 from flops_magic.errors import CountingError
 from flops_magic.measure.environment import config_sha256, model_id, model_revision
+from flops_magic.measure.mixed import MixedObserver
 from flops_magic.measure.occurrences import OccurrenceObserver
 from flops_magic.measure.opcount import profile_model
 from flops_magic.measure.passes import GapSink, PassObserver, Purpose
 
+_MEDIA_NOTE = (
+    "Passes of {} on text are counted by its profile; those that carry images, sound "
+    "or states were counted live, the first of each input shape."
+)
 Share = tuple[tuple[HistogramRow, ...], int, Mapping[str, PassCost]]
 
 
@@ -44,17 +49,28 @@ class Watched:
     @property
     def profile(self) -> FlopsProfile | None:
         """What the passes cost; None if that is not known."""
-        if self._dry is not None or not isinstance(self.observer, OccurrenceObserver):
+        if not isinstance(self.observer, OccurrenceObserver):
             return self._dry
         if self.observer.lost:
             return None
         theirs = {k: v for _, _, costs in self._remote for k, v in costs.items()}
-        return self.observer.profile(self.base, self.refused, theirs)
+        if self._dry is None:
+            return self.observer.profile(self.base, self.refused, theirs)
+        live = {**theirs, **self.observer.costs}
+        if not live:
+            return self._dry
+        unknown = {*self._dry.unknown_ops, *self.observer.unknown}
+        return replace(
+            self._dry,
+            costs={**self._dry.costs, **live},
+            unknown_ops=tuple(sorted(unknown)),
+            notes=(*self._dry.notes, _MEDIA_NOTE.format(type(self.base).__name__)),
+        )
 
     def forget_cost(self) -> None:
         """Count the cost anew: the model was set up for another training."""
         self._dry = None
-        if not isinstance(self.observer, OccurrenceObserver):
+        if not self._all_live:
             self.refused = ""
 
     def count_cost(self, purpose: Purpose, on_gap: GapSink) -> None:
@@ -63,16 +79,21 @@ class Watched:
         Raises:
             CountingError: when neither can be done.
         """
-        if self._dry is not None or isinstance(self.observer, OccurrenceObserver):
+        if self._dry is not None or self._all_live:
             return
         self._flags = tuple(p.requires_grad for p in self.model.parameters())
         try:
             self._dry = profile_model(self.model)
             self.refused = ""
+            if isinstance(self.observer, MixedObserver):
+                self.observer.compiled = self.compiled
         except CountingError as error:
             self.refused = str(error)
             if self.compiled or self.observer.tally.rows():
                 raise
+            if isinstance(self.observer, MixedObserver):
+                self.observer.profiled = False
+                return
             role = self.observer.role
             self.observer.close()
             config = getattr(self.model, "active_peft_config", None)
@@ -83,6 +104,14 @@ class Watched:
                 target, role=role, purpose=purpose, on_gap=on_gap
             )
 
+    @property
+    def _all_live(self) -> bool:
+        """Whether no pass is counted by a profile."""
+        observer = self.observer
+        if isinstance(observer, MixedObserver):
+            return not observer.profiled
+        return isinstance(observer, OccurrenceObserver)
+
     def flags_changed(self) -> bool:
         """Whether other parameters train than when the cost was counted."""
         now = tuple(p.requires_grad for p in self.model.parameters())
@@ -91,8 +120,9 @@ class Watched:
     @property
     def uncounted(self) -> bool:
         """Whether passes ran, or will, that have no cost."""
-        live = isinstance(self.observer, OccurrenceObserver) and not self.observer.lost
-        return bool(self.refused) and not live
+        if isinstance(self.observer, OccurrenceObserver) and self.observer.lost:
+            return True
+        return bool(self.refused) and not self._all_live
 
     def rows(self) -> tuple[HistogramRow, ...]:
         """Return what ran, here and in the other processes."""
