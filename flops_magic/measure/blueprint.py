@@ -176,6 +176,10 @@ class Blueprint:
         elif logits > 0 and (switch := self._keep_switch()):
             inputs[switch] = logits
         self.model.train()
+        for module in self.base.modules():
+            if hasattr(module, "layerdrop"):
+                # whether a layer is left out would be drawn; all of them are counted
+                module.training = False
         with self._checkpointing(checkpointing), self._input_grads():
             return self.model(**inputs).logits
 
