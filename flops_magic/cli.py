@@ -146,6 +146,7 @@ def estimate(args: argparse.Namespace) -> None:
         args.model,
         tokens=args.tokens,
         seq_len=args.seq_len,
+        target_len=args.target_len,
         epochs=args.epochs,
         batch_size=args.batch_size,
         methods=args.method,
@@ -157,6 +158,9 @@ def estimate(args: argparse.Namespace) -> None:
         tokenizer=args.tokenizer,
         text_field=args.text_field,
         packing=args.packing,
+        images=args.images,
+        image_size=args.image_size,
+        audio_s=args.audio_s,
         accelerator=args.accelerator,
         mfu=args.mfu,
         **question(args),
@@ -224,6 +228,7 @@ def _build_parser() -> argparse.ArgumentParser:
     one.add_argument("model", help="folder, Hub id, or recipe YAML")
     one.add_argument("--tokens", help="tokens an epoch: 25M")
     one.add_argument("--seq-len", help="positions a sequence")
+    one.add_argument("--target-len", help="positions of an encoder-decoder's target")
     one.add_argument("--epochs", help="1 by default")
     one.add_argument("--batch-size", type=int, help="sequences a forward call")
     one.add_argument("--method", action="append", help="repeat for several")
@@ -233,6 +238,9 @@ def _build_parser() -> argparse.ArgumentParser:
     one.add_argument("--dataset", help="rows to count: a .jsonl or .txt file")
     one.add_argument("--tokenizer", help="counts them; a folder")
     one.add_argument("--text-field", help="the field that holds the text")
+    one.add_argument("--images", type=int, help="images a sequence, or tiles")
+    one.add_argument("--image-size", help="HEIGHTxWIDTH in pixels: 896x896")
+    one.add_argument("--audio-s", type=float, help="seconds of sound a sequence")
     one.add_argument("--packing", action="store_true", default=None)
     one.add_argument("--gradient-checkpointing", action="store_true", default=None)
     one.add_argument("--accelerator", help="for hours and energy: H100")

@@ -8,12 +8,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Unpack
 
 from flops_magic.core.accelerators import expected_rate
-from flops_magic.core.base_models import lookup
-from flops_magic.core.formulas import lora_pd, six_pd
+from flops_magic.core.formula_profile import FORMULAS, formula_profile
 from flops_magic.core.judge import Original, Question, parameters_without_adapters
 from flops_magic.core.profile import FlopsProfile
 from flops_magic.core.tally import FlopTotals, HistogramRow, row_flops
+from flops_magic.core.units import parse_count
 from flops_magic.errors import FlopsMagicError, InputError, UnknownModelError
+from flops_magic.measure.media import Media, parse_media
 from flops_magic.measure.plans import plan_of
 from flops_magic.planned import planned_shape
 
@@ -35,6 +36,7 @@ class MethodEstimate:
         basis: ``operation count`` of the model's configuration, or the formula used.
         decision: the verdict if training runs so; None without a known original.
         undecided: why there is no decision.
+        notes: what the count rests on, and what it leaves out.
         hours: accelerator hours at the stated utilisation; None if not asked.
         energy_kwh: at the accelerator's full board power; None if not asked.
     """
@@ -46,6 +48,7 @@ class MethodEstimate:
     basis: str
     decision: Decision | None
     undecided: str
+    notes: tuple[str, ...] = ()
     hours: float | None = None
     energy_kwh: float | None = None
 
@@ -108,6 +111,7 @@ def estimate(
     *,
     tokens: int | str | None = None,
     seq_len: int | str | None = None,
+    target_len: int | str | None = None,
     epochs: int | str | Fraction | None = None,
     batch_size: int | None = None,
     methods: Sequence[str] | None = None,
@@ -119,6 +123,9 @@ def estimate(
     tokenizer: Any = None,
     text_field: str | None = None,
     packing: bool | None = None,
+    images: int | None = None,
+    image_size: str | None = None,
+    audio_s: float | None = None,
     accelerator: str | None = None,
     mfu: float | None = None,
     **original: Unpack[Question],
@@ -132,7 +139,9 @@ def estimate(
             a recipe YAML; or an id in the registry, for which the formulas 6·P·D and
             4·P·D are used.
         tokens: D of one epoch, padding included: ``25M``, ``3e9`` or an int.
-        seq_len: positions a sequence; attention grows with it.
+        seq_len: positions a sequence; attention grows with it. Of an encoder-decoder,
+            positions of the source; ``tokens`` and ``dataset`` are the source's too.
+        target_len: positions a sequence of an encoder-decoder's target.
         epochs: how often the tokens are seen; 1 by default.
         batch_size: sequences a forward call; 1 by default. Rows of a data set are
             padded to the longest of their call.
@@ -147,6 +156,11 @@ def estimate(
         tokenizer: counts ``dataset``; the model's own by default, if it has a name.
         text_field: the field of ``dataset`` that holds the text.
         packing: whether rows are joined to full sequences of ``seq_len``.
+        images: images a sequence carries, as a vision-language model's tower sees
+            them (tiles, where its processor cuts them). The positions that they take
+            are part of ``seq_len``.
+        image_size: their size in pixels, ``896x896``; the tower's own by default.
+        audio_s: seconds of sound a sequence carries.
         accelerator: name of a device in the table, for hours and energy.
         mfu: utilisation to expect, 0 to 1; asked for with ``accelerator``.
         original: what is known of the original model, such as ``base_model`` and
@@ -173,6 +187,8 @@ def estimate(
         packing=packing,
     )
     name = plan.model if isinstance(plan.model, str) else _own_name(plan.model)
+    media = parse_media(images, image_size, audio_s)
+    target = None if target_len is None else parse_count(target_len, minimum=1)
     of_original = Original.of(**original)
     trainable = trainable or plan.trainable
     checkpointing = plan.gradient_checkpointing
@@ -192,6 +208,7 @@ def estimate(
                 lora_targets or plan.lora_targets or "all-linear",
                 trainable,
                 bool(checkpointing),
+                media,
             )
         except FlopsMagicError as error:
             last = error
@@ -199,11 +216,14 @@ def estimate(
             continue
         if profile.method in {row.method for row in rows}:
             continue  # a live model with adapters has one method, its own
-        flops = row_flops(HistogramRow("train", True, "planned", shape), profile)
+        whole = shape if target is None else shape.with_target(target)
+        profile.shape(1, 1, target)  # a missing target is asked for by name
+        flops = row_flops(HistogramRow("train", True, "planned", whole), profile)
         rows.append(_row(flops, profile, basis, of_original, name, device))
     if not rows:
         raise last or InputError("; ".join(skipped))
-    return Estimate(name, shape.tokens, length, tuple(rows), tuple(skipped), notes)
+    tokens_in_all = shape.tokens + shape.sequences * (target or 0)
+    return Estimate(name, tokens_in_all, length, tuple(rows), tuple(skipped), notes)
 
 
 def _default_methods(trainable: Sequence[str] | None) -> tuple[str, ...]:
@@ -217,60 +237,32 @@ def _profile(
     lora_targets: str | Sequence[str],
     trainable: Sequence[str] | None,
     gradient_checkpointing: bool,
+    media: Media,
 ) -> tuple[FlopsProfile, str]:
     """Return a profile and what it rests on."""
+    options: dict[str, Any] = {
+        "method": method,
+        "lora_rank": lora_rank,
+        "lora_targets": lora_targets,
+        "trainable": trainable,
+        "gradient_checkpointing": gradient_checkpointing,
+    }
     try:
+        if media:
+            from flops_magic.measure.towers import profile_with_media
+
+            return profile_with_media(model, media, **options), "operation count"
         from flops_magic.measure.opcount import profile_model
 
-        profile = profile_model(
-            model,
-            method=method,
-            lora_rank=lora_rank,
-            lora_targets=lora_targets,
-            trainable=trainable,
-            gradient_checkpointing=gradient_checkpointing,
-        )
+        profile = profile_model(model, **options)
     except (InputError, ModuleNotFoundError) as error:
-        if not isinstance(model, str):
+        if not isinstance(model, str) or media:
             raise
         try:
-            return _formula_profile(model, method), _FORMULAS[method]
+            return formula_profile(model, method), FORMULAS[method]
         except UnknownModelError as miss:
             raise miss from error
     return profile, "operation count"
-
-
-_FORMULAS = {
-    "full": "formula 6·P·D: no configuration here, attention left out",
-    "lora": "formula 4·P·D: no configuration here, attention and adapters left out",
-    "qlora": "formula 4·P·D: no configuration here, attention and adapters left out",
-}
-
-
-def _formula_profile(model: str, method: str) -> FlopsProfile:
-    """Return 2·P a token forward, and 4·P or 2·P backward, from the registry's P."""
-    from flops_magic.core.profile import PassCost
-
-    row = lookup(model).model
-    if method not in _FORMULAS or row.params_active is None or row.params_total is None:
-        raise InputError(
-            f"{method} of {model!r} needs its configuration, and it is not on this "
-            "machine; pass a folder with a config.json, or download the model first"
-        )
-    active = row.params_active
-    forward = 2 * active
-    whole = six_pd(active, 1) if method == "full" else lora_pd(active, 0, 1)
-    return FlopsProfile(
-        model_class=row.model_id,
-        method=method,
-        parameters_total=row.params_total,
-        parameters_active=active,
-        parameters_trainable=row.params_total if method == "full" else 0,
-        costs={
-            "forward": PassCost(per_token=forward),
-            "backward": PassCost(per_token=whole - forward),
-        },
-    )
 
 
 def _row(
@@ -301,6 +293,7 @@ def _row(
         basis,
         decision,
         undecided,
+        profile.notes,
         hours,
         energy,
     )

@@ -59,6 +59,7 @@ class FlopsMagics(Magics):
     )
     @argument("--tokens", help="tokens an epoch: 25M, 3e9")
     @argument("--seq-len", help="positions a sequence: 4096")
+    @argument("--target-len", help="positions of an encoder-decoder's target")
     @argument("--epochs", help="how often the tokens are seen; 1 by default")
     @argument("--batch-size", type=int, help="sequences a forward call; 1 by default")
     @argument("--method", action="append", choices=METHODS, help="repeat for several")
@@ -67,6 +68,9 @@ class FlopsMagics(Magics):
     @argument("--dataset", help="rows to count: a variable, a .jsonl or .txt file")
     @argument("--tokenizer", help="counts them: a variable or a folder")
     @argument("--text-field", help="the field of a row that holds the text")
+    @argument("--images", type=int, help="images a sequence carries, or tiles of them")
+    @argument("--image-size", help="HEIGHTxWIDTH in pixels: 896x896")
+    @argument("--audio-s", type=float, help="seconds of sound a sequence carries")
     @argument("--packing", action="store_true", default=None, help="join the rows")
     @argument(
         "--gradient-checkpointing",
@@ -88,6 +92,7 @@ class FlopsMagics(Magics):
             named.get(args.model, args.model),
             tokens=args.tokens,
             seq_len=args.seq_len,
+            target_len=args.target_len,
             epochs=args.epochs,
             batch_size=args.batch_size,
             methods=args.method,
@@ -99,6 +104,9 @@ class FlopsMagics(Magics):
             tokenizer=named.get(args.tokenizer, args.tokenizer),
             text_field=args.text_field,
             packing=args.packing,
+            images=args.images,
+            image_size=args.image_size,
+            audio_s=args.audio_s,
             accelerator=args.accelerator,
             mfu=args.mfu,
             **question(args),

@@ -53,6 +53,7 @@ class Blueprint:
         masks: kind of attention mask that walks pass, one of ``MASKS``.
         two_lengths: whether source and target have lengths of their own; the third
             number of a probe is then the target's length.
+        hears: whether each row is a window of sound, and its positions the target's.
     """
 
     model: Any
@@ -65,12 +66,16 @@ class Blueprint:
     notes: tuple[str, ...] = ()
     masks: str = "square"
     two_lengths: bool = field(init=False)
+    hears: bool = field(init=False)
     parameters_total: int = field(init=False)
     parameters_active: int = field(init=False)
     parameters_trainable: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.two_lengths = bool(getattr(self.base.config, "is_encoder_decoder", False))
+        two_stacks = bool(getattr(self.base.config, "is_encoder_decoder", False))
+        # a speech model's encoder hears a window of one length, whatever the target
+        self.hears = two_stacks and self.base.main_input_name == "input_features"
+        self.two_lengths = two_stacks and not self.hears
         sizes = {p: p.numel() for p in self.model.parameters()}
         self.parameters_total = sum(sizes.values())
         self.parameters_trainable = sum(n for p, n in sizes.items() if p.requires_grad)
@@ -169,7 +174,17 @@ class Blueprint:
             inputs["position_ids"] = torch.arange(seq_len)[None].expand(batch_size, -1)
         if "use_cache" in accepted:
             inputs["use_cache"] = False
-        if self.two_lengths:
+        if self.hears:
+            config = self.base.config
+            frames = 2 * config.max_source_positions
+            inputs = {
+                "input_features": torch.zeros(
+                    batch_size, config.num_mel_bins, frames, dtype=dtype
+                ),
+                "decoder_input_ids": ids,
+                "use_cache": False,
+            }
+        elif self.two_lengths:
             inputs["decoder_input_ids"] = torch.zeros(
                 batch_size, logits, dtype=torch.long
             )  # (B, T)
@@ -180,7 +195,7 @@ class Blueprint:
             if hasattr(module, "layerdrop"):
                 # whether a layer is left out would be drawn; all of them are counted
                 module.training = False
-        with self._checkpointing(checkpointing), self._input_grads():
+        with self.checkpointed_layers(checkpointing), self._input_grads():
             return self.model(**inputs).logits
 
     def clear_gradients(self) -> None:
@@ -193,7 +208,12 @@ class Blueprint:
         return next((name for name in _KEEP_SWITCHES if name in accepted), None)
 
     @contextmanager
-    def _checkpointing(self, on: bool) -> Iterator[None]:
+    def checkpointed_layers(self, on: bool) -> Iterator[None]:
+        """Switch gradient checkpointing on, or off, inside the block.
+
+        Raises:
+            UnsupportedModelError: when no module can checkpoint.
+        """
         able = [
             module
             for name, module in self.base.named_modules()

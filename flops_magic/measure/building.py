@@ -21,6 +21,19 @@ from flops_magic.measure.live import LiveSetup, live_setup, parameter_names_matc
 from flops_magic.measure.mixture import experts_of
 from flops_magic.measure.stand_ins import put_stand_ins
 
+# where transformers keeps its classes with a head, in the order in which they are tried
+_ONE_STACK = (
+    "MASKED_LM",
+    "CAUSAL_LM",
+    "IMAGE_TEXT_TO_TEXT",
+    "MULTIMODAL_LM",
+    "SEQ_TO_SEQ_CAUSAL_LM",  # transformers 4 lists models that hear here
+    "SEQUENCE_CLASSIFICATION",
+)
+TEXT_ALONE = (
+    "The profile of a model that sees or hears describes its passes on text alone: "
+    "what images (--images) and sound (--audio-s) cost is not in it."
+)
 METHODS = ("full", "lora", "qlora", "spectrum")
 
 
@@ -77,8 +90,15 @@ def blueprint_of(
         input_grads=input_grads,
         notes=put_stand_ins(model),
     )
+    if hears_or_sees(config):
+        plan.notes = (TEXT_ALONE, *plan.notes)
     plan.repeats = find_repeats(plan.base, input_grads)
     return plan
+
+
+def hears_or_sees(config: Any) -> bool:
+    """Whether a model has towers for images or sound beside its text."""
+    return any(hasattr(config, name) for name in ("vision_config", "audio_config"))
 
 
 def _config_of(source: Any) -> Any:
@@ -153,11 +173,7 @@ def _mapped_class(config: Any) -> Any:
     masks, which encoders learn by, before language, images and text, classification.
     """
     two = getattr(config, "is_encoder_decoder", False)
-    tables = (
-        ("SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
-        if two
-        else ("MASKED_LM", "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "SEQUENCE_CLASSIFICATION")
-    )
+    tables = ("SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ") if two else _ONE_STACK
     for table in tables:
         known = getattr(transformers, f"MODEL_FOR_{table}_MAPPING", {})
         if type(config) in known:

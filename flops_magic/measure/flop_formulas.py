@@ -109,6 +109,11 @@ def _convolution(
     the end of the row is cut off, and causal kernels do not compute it.
     """
     taps = weight.shape[2:]
+    # one number may stand for every dimension
+    stride, padding, dilation = (
+        list(sizes) * (len(taps) if len(sizes) == 1 else 1)
+        for sizes in (stride, padding, dilation)
+    )
     positions = [
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, k, s, p, d in zip(
@@ -192,7 +197,10 @@ class OperationCounter(TorchDispatchMode):
         result = func(*args, **kwargs)
         if self.paused:
             return result
-        self._count(func, packet, ours, args, kwargs, result)
+        try:
+            self._count(func, packet, ours, args, kwargs, result)
+        except Exception:  # noqa: BLE001 a broken formula may not stop training
+            self.unknown[str(packet)] += 1
         return result
 
     def _count(

@@ -29,6 +29,7 @@ def _notes(estimate: Any) -> list[str]:
     first = estimate.rows[0]
     notes = list(dict.fromkeys(f"{r.method}: {r.basis}" for r in estimate.rows))
     notes += estimate.notes
+    notes += list(dict.fromkeys(note for r in estimate.rows for note in r.notes))
     if first.decision:
         facts = first.decision.facts
         known = facts.original_flops
