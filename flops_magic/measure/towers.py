@@ -230,8 +230,8 @@ def _part(plan: Blueprint, name: str) -> Any:
     found = getattr(plan.base.config, name, None)
     if found is None:
         raise UnsupportedModelError(
-            f"the configuration of {plan.model_class} has no {name}; pass one that has, "
-            "or estimate the text alone"
+            f"the configuration of {plan.model_class} has no {name}; pass one that "
+            "has, or estimate the text alone"
         )
     return found
 
