@@ -42,8 +42,7 @@ def put_stand_ins(model: torch.nn.Module) -> tuple[str, ...]:
     """Put stand-ins into a fake model; return a note for each kind of scan."""
     found: dict[str, str] = {}
     for module in model.modules():
-        if type(module).__name__ == "DbrxExperts":
-            module.forward = MethodType(_dbrx_experts, module)
+        _swap_what_asks_for_data(module)
         if kind := _swap_functions(module) or _swap_inline(module):
             found[type(module).__name__] = kind
     return tuple(
@@ -52,6 +51,19 @@ def put_stand_ins(model: torch.nn.Module) -> tuple[str, ...]:
         "at full chunks; short rows cost less, never more"
         for name, kind in sorted(found.items())
     )
+
+
+def _swap_what_asks_for_data(module: Any) -> None:
+    """Replace code that looks at values, which fake tensors have not."""
+    if "top_k_index" in _parameters(module) and "Dbrx" in type(module).__name__:
+        module.forward = MethodType(_dbrx_experts, module)
+    for name in ("_update_mamba_mask", "_update_linear_attn_mask"):
+        if hasattr(module, name):  # transformers 4 drops a mask of ones
+            setattr(module, name, scans.no_fused_kernel)
+
+
+def _parameters(module: Any) -> set[str]:
+    return set(inspect.signature(type(module).forward).parameters)
 
 
 def _swap_functions(module: Any) -> str:
