@@ -149,7 +149,8 @@ def _costs(
     def fit(*more: Probe) -> dict[str, PassCost]:
         measured = {
             probe: _walk(plan, probe, checkpointing, forward_only)
-            for probe in (*plan.feasible(_PROBES), *more)
+            # the long row first: some models change their attention at a short one
+            for probe in (*more, *plan.feasible(_PROBES))
         }
         walks.extend(measured.values())
         names = ("forward",) if forward_only else ("forward", "backward")
