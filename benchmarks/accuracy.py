@@ -33,11 +33,11 @@ HEAD = """# Accuracy
 Written by `python benchmarks/accuracy.py`. Models of six layers, built at random; FLOP
 of one forward and backward pass, with recomputation where the method checkpoints.
 *Oracle*: a real run on the CPU with eager attention and experts, every operation
-counted; scans of recurrent layers by the formulas of docs/method.md. The other columns are deviations from it: Hugging Face's `total_flos` formula,
-6·N·D, (4·N+2·T)·D, torch's FlopCounterMode as it comes (FCM), on the default SDPA and
-grouped experts, and calflops {calflops} and DeepSpeed {deepspeed}'s profiler, whose
-forward counts are taken three times, as they do. – : that tool fails there, or is not
-installed.
+counted; scans of recurrent layers by the formulas of docs/method.md. The other columns
+are deviations from it: Hugging Face's `total_flos` formula, 6·N·D, (4·N+2·T)·D, torch's
+FlopCounterMode as it comes (FCM), on the default SDPA and grouped experts, and calflops
+{calflops} and DeepSpeed {deepspeed}'s profiler, whose forward counts are taken three
+times, as they do. – : that tool fails there, or is not installed.
 
 {summary}
 
@@ -133,7 +133,7 @@ FAMILIES = {
         "d_model": 64,
         "n_heads": 4,
         "n_layers": 6,
-        "attn_config": {"kv_n_heads": 2, "rope_theta": 5e5},
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 5e5},
         "ffn_config": {
             "ffn_hidden_size": 128,
             "moe_num_experts": 4,
@@ -144,7 +144,7 @@ FAMILIES = {
         "global_head_dim": 32,
         "hidden_size_per_layer_input": 16,
         "vocab_size_per_layer_input": 256,
-        "num_kv_shared_layers": 2,
+        "num_kv_shared_layers": 0,
     },
     "DebertaV2": {
         "architectures": ["DebertaV2ForSequenceClassification"],

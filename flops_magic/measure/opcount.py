@@ -9,8 +9,8 @@ for b rows of s positions of which k are scored by the head, so six walks give t
 coefficients and the check that the form holds; a seventh, at a row longer than the
 model's chunks and windows, has to agree too, or the model is refused: a cost that
 comes in chunks looks flat at short rows. Scans are counted by the formulas of
-``measure.scans``. Attention is walked in its eager form: the full square, two products forward
-and four backward, without the recomputation inside fused kernels.
+``measure.scans``. Attention is walked in its eager form: the full square, two products
+forward and four backward, without the recomputation inside fused kernels.
 
 Deep models repeat their layers. Of many layers with the same shapes, flags and
 position relative to the first trainable one, three are walked; the difference that the

@@ -70,8 +70,10 @@ def _swap_functions(module: Any) -> str:
     """Bind ``forward`` anew if it calls scans by name; return the kind of scan."""
     forward = inspect.unwrap(type(module).forward)
     code = getattr(forward, "__code__", None)
-    called = set(code.co_names) & set(_FUNCTIONS) if code else set()
-    if not called & set(forward.__globals__ if called else ()):
+    if code is None:
+        return ""
+    called = set(code.co_names) & set(_FUNCTIONS) & set(forward.__globals__)
+    if not called:
         return ""
     stand_ins = {name: _FUNCTIONS[name] for name in called}
     bound = FunctionType(

@@ -171,7 +171,7 @@ def config_of(family):
     return getattr(transformers, f"{family}Config")(**settings)
 
 
-# -- the formulas against algorithms that run -------------------------------------------
+# -- the formulas against algorithms that run ---------------------------------------
 
 
 def state_space_by_chunks(x, decay, b, c, chunk):
@@ -287,7 +287,7 @@ def test_the_formulas_by_hand():
     assert recurrence_cost(64, 5).forward == 640
 
 
-# -- models by hand ---------------------------------------------------------------------
+# -- models by hand -----------------------------------------------------------------
 
 
 def test_a_mamba_by_hand():
@@ -391,8 +391,9 @@ def test_a_causal_convolution_costs_its_taps_a_channel_and_position(family):
     if family == "RecurrentGemma":
         del settings["layer_types"]
     profile = profile_model(getattr(transformers, f"{family}Config")(**settings))
-    assert profile.cost("forward").per_sequence == 0
-    assert profile.backward(2, 40) == 2 * profile.forward(2, 40)
+    forward, backward = profile.cost("forward"), profile.cost("backward")
+    assert forward.per_sequence == backward.per_sequence == 0
+    assert backward.per_token == 2 * forward.per_token
 
 
 def test_minimax_counts_whole_blocks():
@@ -448,7 +449,7 @@ def test_a_live_model_with_scans_is_costed_as_its_configuration():
     assert live.backbone.layers[0].mixer.forward == forward
 
 
-# -- what is not covered is refused -----------------------------------------------------
+# -- what is not covered is refused -------------------------------------------------
 
 
 class ChunkyConfig(transformers.PretrainedConfig):
