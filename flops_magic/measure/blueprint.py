@@ -32,8 +32,8 @@ _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
 # models want rows of ones (ALiBi, DeBERTa), and some multiply a mask into their states
 MASKS = ("square", "rows", "none")
 _POSITIONS = ("max_position_embeddings", "max_seq_len", "n_positions")
-_SPANS = re.compile(r"chunk|block|window|stride|local")
-_CHECK_LEN = 1031  # a prime beyond the chunks that are written into code
+_SPANS = re.compile(r"chunk|block|window|stride|local|topk")
+_CHECK_LEN = 4099  # a prime, beyond the chunks that are written into code
 
 
 @dataclass

@@ -34,6 +34,8 @@ TEXT_ALONE = (
     "The profile of a model that sees or hears describes its passes on text alone: "
     "what images (--images) and sound (--audio-s) cost is not in it."
 )
+# peft puts no adapters on these modules of them (peft.tuners.tuners_utils)
+_WITHOUT_OUT_PROJ = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
 METHODS = ("full", "lora", "qlora", "spectrum")
 
 
@@ -88,7 +90,7 @@ def blueprint_of(
         checkpointing=options,
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
-        notes=put_stand_ins(model),
+        notes=(*put_stand_ins(model), *_adapter_notes(model)),
     )
     if hears_or_sees(config):
         plan.notes = (TEXT_ALONE, *plan.notes)
@@ -232,17 +234,29 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
     two = getattr(model.config, "is_encoder_decoder", False)
     task = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
     chosen = targets if isinstance(targets, str) else list(targets)
+    setup = LoraConfig(r=rank, target_modules=chosen, task_type=task)
+    if chosen == "all-linear" and model.config.model_type in _WITHOUT_OUT_PROJ:
+        setup.exclude_modules = {"out_proj"}
     try:
-        return get_peft_model(
-            model,
-            LoraConfig(r=rank, target_modules=chosen, task_type=task),
-            autocast_adapter_dtype=False,
-        )
+        return get_peft_model(model, setup, autocast_adapter_dtype=False)
     except ValueError as error:
+        if "incompatible" in str(error):
+            raise InputError(
+                f"peft puts no adapters on 'out_proj' or 'conv1d' of "
+                f"{type(model).__name__}; leave them out of {targets!r}"
+            ) from error
         raise InputError(
             f"no module of {type(model).__name__} is named {targets!r}; pass "
             "'all-linear' or names such as ['q_proj', 'v_proj']"
         ) from error
+
+
+def _adapter_notes(model: Any) -> tuple[str, ...]:
+    """Say where all-linear adapters are not on all linear layers."""
+    setups = getattr(model, "peft_config", {}).values()
+    spared = any("out_proj" in (setup.exclude_modules or ()) for setup in setups)
+    note = "peft puts no adapters on out_proj of this model; the other linears have one"
+    return (note,) if spared else ()
 
 
 def _freeze_all_but(model: Any, trainable: Sequence[str] | None) -> None:

@@ -95,13 +95,16 @@ def input_embeddings(model: Any) -> Any:
         UnsupportedModelError: when the model does not name it.
     """
     try:
-        return model.get_input_embeddings()
-    except NotImplementedError as error:
+        found = model.get_input_embeddings()
+    except NotImplementedError:
+        found = None
+    if not isinstance(found, torch.nn.Module):
         raise UnsupportedModelError(
             f"{type(model).__name__} does not name its input embeddings, so it is not "
             "known where its backward pass ends; it can be counted live with "
             "`%%flops_track --model`"
-        ) from error
+        )
+    return found
 
 
 def _outer_lists(module: Any) -> Iterator[tuple[Any, str, Any]]:

@@ -9,8 +9,8 @@ for b rows of s positions of which k are scored by the head, so six walks give t
 coefficients and the check that the form holds; a seventh, at a row longer than the
 model's chunks and windows, has to agree too, or the model is refused: a cost that
 comes in chunks looks flat at short rows. Scans are counted by the formulas of
-``measure.scans``. Attention is walked in its eager form: the full square, two products forward
-and four backward, without the recomputation inside fused kernels.
+``measure.scans``. Attention is walked in its eager form: the full square, two products
+forward and four backward, without the recomputation inside fused kernels.
 
 Deep models repeat their layers. Of many layers with the same shapes, flags and
 position relative to the first trainable one, three are walked; the difference that the
@@ -130,7 +130,8 @@ def _first_costs(plan: Blueprint) -> tuple[dict[str, PassCost], set[str]]:
     """Return the coefficients, with the kind of mask that the model takes."""
     refusals: list[UnsupportedModelError] = []
     # a square mask of the source cannot serve the pairs of source and target
-    for plan.masks in MASKS[1:] if plan.two_lengths else MASKS:
+    for kind in MASKS[1:] if plan.two_lengths else MASKS:
+        plan.masks = kind
         try:
             return _costs(plan, checkpointing=False, checked=True)
         except UnsupportedModelError as error:
@@ -153,7 +154,8 @@ def _costs(
     def fit(*more: Probe) -> dict[str, PassCost]:
         measured = {
             probe: _walk(plan, probe, checkpointing, forward_only)
-            for probe in (*plan.feasible(probes), *more)
+            # the long row first: some models change their attention at a short one
+            for probe in (*more, *plan.feasible(probes))
         }
         walks.extend(measured.values())
         names = ("forward",) if forward_only else ("forward", "backward")

@@ -109,7 +109,7 @@ class _Scan(torch.autograd.Function):
         return torch.ops.flops_magic.scan(inputs[0], shape, cost.forward * rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
         torch.ops.flops_magic.scan(grad, (0,), ctx.cost.backward * ctx.rows)
         grads = (
             torch.zeros_like(one) if needed else None
@@ -132,23 +132,23 @@ def scan(shape: tuple[int, ...], cost: ScanCost, rows: int, *inputs: Any) -> Any
 
 
 def selective_scan(
-    hidden_states: Any, dt: Any, A: Any, B: Any, C: Any, *more: Any, **named: Any
+    hidden_states: Any, dt: Any, a: Any, b: Any, c: Any, *more: Any, **named: Any
 ) -> Any:
     """Stand for ``mamba_selective_scan``: (B, D, S) in and out."""
     batch_size, channels, seq_len = hidden_states.shape
-    cost = selective_scan_cost(channels, A.shape[-1])
-    inputs = (hidden_states, dt, A, B, C, *more, *named.values())
+    cost = selective_scan_cost(channels, a.shape[-1])
+    inputs = (hidden_states, dt, a, b, c, *more, *named.values())
     found = scan(hidden_states.shape, cost, batch_size * seq_len, *inputs)
     return (found, None) if named.get("return_last_state") else found
 
 
 def state_space_scan(
-    hidden_states: Any, dt: Any, A: Any, B: Any, C: Any, chunk_size: int, **named: Any
+    hidden_states: Any, dt: Any, a: Any, b: Any, c: Any, chunk_size: int, **named: Any
 ) -> Any:
-    """Stand for ``mamba2_chunk_scan``: (B, S, H, P) in and out, B and C (B, S, G, N)."""
+    """Stand for ``mamba2_chunk_scan``: (B, S, H, P) out; b, c (B, S, G, N)."""
     batch_size, seq_len, heads, head_dim = hidden_states.shape
-    cost = state_space_cost(heads, head_dim, B.shape[3], B.shape[2], chunk_size)
-    inputs = (hidden_states, dt, A, B, C, *named.values())
+    cost = state_space_cost(heads, head_dim, b.shape[3], b.shape[2], chunk_size)
+    inputs = (hidden_states, dt, a, b, c, *named.values())
     found = scan(hidden_states.shape, cost, batch_size * seq_len, *inputs)
     return (found, None) if named.get("return_final_states") else found
 
@@ -156,7 +156,7 @@ def state_space_scan(
 def delta_rule(
     query: Any, key: Any, value: Any, g: Any, beta: Any, *_: Any, **named: Any
 ) -> Any:
-    """Stand for the chunked (Kimi) gated delta rule: (B, S, H, d_v) out, and a state."""
+    """Stand for the (Kimi) gated delta rule: (B, S, H, d_v) out, and a state."""
     batch_size, seq_len, heads, value_dim = value.shape
     cost = delta_rule_cost(
         heads, key.shape[-1], value_dim, named.get("chunk_size") or 64

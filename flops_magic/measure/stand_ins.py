@@ -42,8 +42,7 @@ def put_stand_ins(model: torch.nn.Module) -> tuple[str, ...]:
     """Put stand-ins into a fake model; return a note for each kind of scan."""
     found: dict[str, str] = {}
     for module in model.modules():
-        if type(module).__name__ == "DbrxExperts":
-            module.forward = MethodType(_dbrx_experts, module)
+        _swap_what_asks_for_data(module)
         if kind := _swap_functions(module) or _swap_inline(module):
             found[type(module).__name__] = kind
     return tuple(
@@ -54,12 +53,27 @@ def put_stand_ins(model: torch.nn.Module) -> tuple[str, ...]:
     )
 
 
+def _swap_what_asks_for_data(module: Any) -> None:
+    """Replace code that looks at values, which fake tensors have not."""
+    if "top_k_index" in _parameters(module) and "Dbrx" in type(module).__name__:
+        module.forward = MethodType(_dbrx_experts, module)
+    for name in ("_update_mamba_mask", "_update_linear_attn_mask"):
+        if hasattr(module, name):  # transformers 4 drops a mask of ones
+            setattr(module, name, scans.no_fused_kernel)
+
+
+def _parameters(module: Any) -> set[str]:
+    return set(inspect.signature(type(module).forward).parameters)
+
+
 def _swap_functions(module: Any) -> str:
     """Bind ``forward`` anew if it calls scans by name; return the kind of scan."""
     forward = inspect.unwrap(type(module).forward)
     code = getattr(forward, "__code__", None)
-    called = set(code.co_names) & set(_FUNCTIONS) if code else set()
-    if not called & set(forward.__globals__ if called else ()):
+    if code is None:
+        return ""
+    called = set(code.co_names) & set(_FUNCTIONS) & set(forward.__globals__)
+    if not called:
         return ""
     stand_ins = {name: _FUNCTIONS[name] for name in called}
     bound = FunctionType(

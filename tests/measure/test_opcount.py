@@ -132,6 +132,111 @@ def test_a_mixture_of_experts_counts_the_experts_in_use():
     assert profile.parameters_active < profile.parameters_total
 
 
+DECODER = {
+    "hidden_size": 64,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 128,
+    "vocab_size": 256,
+    "pad_token_id": 0,
+}
+# what needs a mask of rows, experts of its own, or layers of several kinds
+PARTICULAR = {
+    "BloomForCausalLM": {"hidden_size": 64, "n_layer": 6, "n_head": 4},
+    "DbrxForCausalLM": {
+        "d_model": 64,
+        "n_heads": 4,
+        "n_layers": 6,
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 5e5},
+        "ffn_config": {
+            "ffn_hidden_size": 128,
+            "moe_num_experts": 4,
+            "moe_top_k": 2,
+        },
+    },
+    "DebertaV2ForSequenceClassification": {
+        "hidden_size": 64,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 32,
+    },
+    "Gemma4ForCausalLM": {
+        **DECODER,
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "hidden_size_per_layer_input": 16,
+        "vocab_size_per_layer_input": 256,
+        "num_kv_shared_layers": 4,
+    },
+    "Gemma3ForCausalLM": {**DECODER, "head_dim": 16},
+}
+
+
+@pytest.mark.parametrize("name", PARTICULAR)
+def test_families_of_their_own_kind_equal_a_real_run(name):
+    old = transformers.__version__.startswith("4.")
+    if not hasattr(transformers, name) or (old and name == "DbrxForCausalLM"):
+        pytest.skip(f"transformers {transformers.__version__} does not build {name}")
+    cls = getattr(transformers, name)
+    config = cls.config_class(
+        **{"vocab_size": 256, **PARTICULAR[name]}, architectures=[name]
+    )
+    profile = profile_model(config)
+    model = cls._from_config(config, attn_implementation="eager").train()
+    ids = torch.randint(1, 255, (2, 37))
+    with OperationCounter() as counter, angles_uncounted(model, counter):
+        logits = model(input_ids=ids).logits
+        forward = counter.flops
+        logits.sum().backward()
+    assert profile.forward(2, 37) == forward
+    assert profile.backward(2, 37) == counter.flops - forward
+
+
+def test_attention_in_blocks_is_refused_by_name():
+    # full attention at short rows, blocks of 64 at long ones
+    config = transformers.BigBirdConfig(
+        **{k: v for k, v in DECODER.items() if k != "num_key_value_heads"},
+        architectures=["BigBirdForMaskedLM"],
+    )
+    with pytest.raises((ShapeFitError, UnsupportedModelError), match="BigBird"):
+        profile_model(config)
+
+
+def test_inputs_without_embeddings_are_refused_by_name():
+    config = transformers.Wav2Vec2Config(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        architectures=["Wav2Vec2ForCTC"],
+    )
+    with pytest.raises(UnsupportedModelError, match="Wav2Vec2ForCTC"):
+        profile_model(config)
+    with pytest.raises(UnsupportedModelError, match="Wav2Vec2ForCTC"):
+        profile_model(transformers.Wav2Vec2ForCTC(config))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "forward"),
+    [
+        (torch.nn.Conv1d(8, 6, 3, stride=2), (2, 8, 21), 2 * 2 * 10 * 6 * 8 * 3),
+        (torch.nn.Conv1d(8, 8, 4, padding=3, groups=8), (2, 8, 21), 2 * 2 * 21 * 8 * 4),
+        (torch.nn.Conv2d(8, 6, 3, padding=1, groups=2), (1, 8, 5, 7), 2 * 35 * 6 * 36),
+        (torch.nn.ConvTranspose1d(8, 6, 3), (2, 8, 21), 2 * 2 * 21 * 8 * 6 * 3),
+    ],
+)
+def test_a_convolution_costs_the_same_for_each_of_its_gradients(layer, shape, forward):
+    with OperationCounter() as counter:
+        found = layer(torch.randn(shape, requires_grad=True))
+        assert counter.flops == forward
+        found.sum().backward()
+    assert counter.flops == 3 * forward
+
+
 def test_a_405b_model_is_counted_from_its_config_alone():
     config = tiny.config(
         hidden_size=16384,
