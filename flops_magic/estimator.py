@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flops_magic.core.decision import Decision
 
 METHODS = ("full", "lora", "qlora", "spectrum")
+_COUNTED = "operation count"
 
 
 @dataclass(frozen=True)
@@ -196,24 +197,32 @@ def estimate(
         checkpointing = gradient_checkpointing
     rows: list[MethodEstimate] = []
     skipped, last = [], None
+    with_lora: tuple[FlopsProfile, str] | None = None
     for method in chosen:
         if method == "spectrum" and not trainable:
             skipped.append("spectrum: pass trainable=[…], the parameters that train")
             continue
         try:
-            profile, basis = _profile(
-                plan.model,
-                method,
-                lora_rank or plan.lora_rank or 16,
-                lora_targets or plan.lora_targets or "all-linear",
-                trainable,
-                bool(checkpointing),
-                media,
-            )
+            if method == "qlora" and with_lora is not None:
+                # packed weights have the same products: nothing is walked again
+                profile, basis = replace(with_lora[0], method=method), with_lora[1]
+            else:
+                profile, basis = _profile(
+                    plan.model,
+                    method,
+                    lora_rank or plan.lora_rank or 16,
+                    lora_targets or plan.lora_targets or "all-linear",
+                    trainable,
+                    bool(checkpointing),
+                    media,
+                )
         except FlopsMagicError as error:
             last = error
             skipped.append(f"{method}: {error}")
             continue
+        added = not hasattr(plan.model, "peft_config")  # else the adapters are its own
+        if added and method == profile.method == "lora" and basis == _COUNTED:
+            with_lora = profile, basis
         if profile.method in {row.method for row in rows}:
             continue  # a live model with adapters has one method, its own
         whole = shape if target is None else shape.with_target(target)
@@ -251,7 +260,7 @@ def _profile(
         if media:
             from flops_magic.measure.towers import profile_with_media
 
-            return profile_with_media(model, media, **options), "operation count"
+            return profile_with_media(model, media, **options), _COUNTED
         from flops_magic.measure.opcount import profile_model
 
         profile = profile_model(model, **options)
@@ -262,7 +271,7 @@ def _profile(
             return formula_profile(model, method), FORMULAS[method]
         except UnknownModelError as miss:
             raise miss from error
-    return profile, "operation count"
+    return profile, _COUNTED
 
 
 def _row(

@@ -151,3 +151,18 @@ def test_the_command_line_counts_a_file_and_writes_a_chart(tmp_path, capsys):
     assert "no tokenizer" in capsys.readouterr().err
     assert main([*asked, "--tokens", "9", "--seq-len", "3", "--plot", "a.banana"]) == 2
     assert "no chart in 'a.banana'" in capsys.readouterr().err
+
+
+def test_packed_weights_cost_what_unpacked_ones_do():
+    config = tiny.config()
+    asked = {"tokens": 640, "seq_len": 32, "gradient_checkpointing": True}
+    both = estimate(config, **asked, methods=["lora", "qlora"])
+    alone = estimate(config, **asked, methods=["qlora"])
+    assert both["qlora"] == alone["qlora"]
+    assert both["qlora"].flops == both["lora"].flops
+
+
+def test_a_model_with_adapters_of_its_own_has_one_row():
+    model = tiny.lora(tiny.llama(), ["q_proj"])
+    found = estimate(model, tokens=640, seq_len=32, methods=["lora", "qlora"])
+    assert [row.method for row in found.rows] == ["lora"]
