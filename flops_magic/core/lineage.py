@@ -239,8 +239,8 @@ def _remarks(members: tuple[Member, ...]) -> Iterator[str]:
         run = member.record.run
         if run.outcome in ("failed", "interrupted", "recovered"):
             yield (
-                f"Run {member.name} was {run.outcome}. What it computed is counted, the "
-                "cautious reading; leave it out if its weights were discarded."
+                f"Run {member.name} was {run.outcome}. What it computed counts, which "
+                "is the cautious reading; leave it out if its weights were discarded."
             )
         if run.parent_sha256 and not member.parent:
             yield (

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from flops_magic.core.lineage import Lineage, unknown_operations
 from flops_magic.core.record import AuditRecord
-from flops_magic.core.resources import Resources
+from flops_magic.core.resources import Resources, hardware_gaps
 from flops_magic.core.units import percent_text
 
 _DIRECT = ("forward", "backward")
@@ -79,7 +79,7 @@ class Methodology:
             *self.uncertainty,
             *([f"Operations without a formula: {unknown}."] if unknown else []),
             *lacks,
-            f"Version of the counting rules: {rules}. "
+            f"Version of the counting rules: {rules}.",
             f"Software: {', '.join(self.versions) or 'not recorded'}.",
         )
 
@@ -181,7 +181,7 @@ def _gaps(lineage: Lineage) -> tuple[str, ...]:
     return _unique(
         f"run {member.name}: {gap}" if several else gap
         for member in lineage.members
-        for gap in member.record.gaps
+        for gap in (*member.record.gaps, *hardware_gaps(member))
     )
 
 

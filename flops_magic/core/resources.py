@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 from flops_magic.core.lineage import Lineage, Member
 from flops_magic.core.units import parse_decimal
-from flops_magic.errors import QuantityError
+from flops_magic.errors import InputError, QuantityError
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def resources(lineage: Lineage) -> Resources:
     energy_missing: list[str] = []
     for member in members:
         where = f"run {member.name}: " if len(members) > 1 else ""
-        elapsed_s = parse_decimal(member.record.run.elapsed_s)
+        elapsed_s = _elapsed_s(member)
         devices = devices_of(member)
         for device in devices:
             name = str(device.get("name") or "unknown device")
@@ -103,6 +103,12 @@ def devices_of(member: Member) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)]
 
 
+def hardware_gaps(member: Member) -> list[str]:
+    """Return what the sensors could not read in a run."""
+    found = member.record.hardware.get("gaps")
+    return [str(gap) for gap in found] if isinstance(found, list) else []
+
+
 def _unseen(member: Member, seen: int) -> Iterator[str]:
     """Yield why a run's devices are not all known."""
     hardware = member.record.hardware
@@ -110,6 +116,9 @@ def _unseen(member: Member, seen: int) -> Iterator[str]:
         reason = hardware.get("reason")
         yield str(reason) if reason else "its devices were not recorded"
         return
+    for gap in hardware_gaps(member):
+        if "not measured" in gap:
+            yield gap
     processes = str(member.record.data.get("world_size", "1"))
     if processes.isdecimal() and int(processes) > seen:
         yield f"{processes} processes trained, and {seen} devices were seen"
@@ -132,12 +141,9 @@ def _energy(device: dict[str, Any]) -> tuple[str, Fraction] | str:
 def _wall_clock(members: tuple[Member, ...]) -> tuple[Fraction, bool]:
     """Return seconds of tracked training, and whether runs overlap in time."""
     runs = [member.record.run for member in members]
-    spans = sorted(
-        (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.ended_at))
-        for run in runs
-    )
+    spans = sorted((_utc(run.started_at), _utc(run.ended_at)) for run in runs)
     if all(one[1] <= two[0] for one, two in pairwise(spans)):
-        return sum((parse_decimal(run.elapsed_s) for run in runs), Fraction(0)), False
+        return sum(map(_elapsed_s, members), Fraction(0)), False
     covered_us = 0
     start, end = spans[0]
     for begins, ends in spans[1:]:
@@ -147,6 +153,19 @@ def _wall_clock(members: tuple[Member, ...]) -> tuple[Fraction, bool]:
         end = max(end, ends)
     covered_us += _microseconds(start, end)
     return Fraction(covered_us, 10**6), True
+
+
+def _elapsed_s(member: Member) -> Fraction:
+    text = member.record.run.elapsed_s
+    if (elapsed_s := parse_decimal(text)) < 0:
+        raise InputError(f"run {member.name} lasted {text!r} s, which is no duration")
+    return elapsed_s
+
+
+def _utc(text: str) -> datetime:
+    """Return a record's time; one that names no zone is UTC, as records are."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _microseconds(start: datetime, end: datetime) -> int:
