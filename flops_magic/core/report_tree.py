@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flops_magic.core import form_precision as precision
-from flops_magic.core.decision import Decision
+from flops_magic.core.decision import Decision, Facts
 from flops_magic.core.form_items import energy_method, energy_mwh, forms
 from flops_magic.core.lineage import Member
 from flops_magic.core.model_documentation import (
@@ -136,18 +136,12 @@ def _data_points(made: Documentation) -> dict[str, Any]:
 
 def _threshold(decision: Decision) -> dict[str, Any]:
     facts, line = decision.facts, decision.threshold
-    status = "unknown"
-    if facts.original_flops is not None:
-        # 6·P·D is an estimate by the Guidelines' own words (points 127 to 130)
-        source = facts.original_source
-        estimated = "6·P·D" in source or "6ND" in source
-        status = "estimated" if estimated else "known"
     return {
         "rule_id": decision.rule,
         "original": {
             "value": _maybe(facts.original_flops),
             "source": facts.original_source,
-            "status": status,
+            "status": _status(facts),
         },
         "exact": _maybe(line),
         "readable": None if line is None else two_significant_figures(line),
@@ -157,6 +151,15 @@ def _threshold(decision: Decision) -> dict[str, Any]:
         "compared_notion": decision.compared_notion,
         "comparison": ">",
     }
+
+
+def _status(facts: Facts) -> str:
+    """Return whether the original's compute is known, estimated or unknown."""
+    if facts.original_flops is None:
+        return "unknown"
+    source = facts.original_source
+    published = source.startswith("registry") and "published by the devel" in source
+    return "known" if published or source.startswith("given") else "estimated"
 
 
 def _member(member: Member, *, exact: bool) -> dict[str, Any]:
