@@ -27,7 +27,7 @@ from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
-from flops_magic.notebook_view import record_bundle, show_figure, view_for
+from flops_magic.notebook_view import show_figure, show_record, view_for
 from flops_magic.original_options import ORIGINAL_OPTIONS, question
 from flops_magic.report import report, report_on
 from flops_magic.report_options import REPORT_OPTIONS
@@ -186,26 +186,19 @@ class FlopsMagics(Magics):
     @line_magic
     def flops_report(self, line: str) -> Any:
         """Show the session's last record again, or report on it or on files."""
-        args = _parse(self.flops_report, line)
-        if args.files:
-            made = report(args.files, audience=args.audience)
-        elif self.last is None or not self.last.record or not self.last.sealed:
+        args, run = _parse(self.flops_report, line), self.last
+        last = [(run.sealed, run.record)] if run and run.sealed and run.record else []
+        if not args.files and not last:
             raise InputError(
-                "no run was tracked in this session; start with %%flops_track, or name "
-                "a file"
+                "no run was tracked in this session; start with %%flops_track"
             )
-        elif not line.strip():
-            from IPython.display import display
-
-            display(record_bundle(self.last.sealed, self.last.record), raw=True)
-            return None
-        else:
-            pair = (self.last.sealed, self.last.record)
-            made = report_on([pair], audience=args.audience)
+        if not line.strip():
+            return show_record(*last[0])
+        make: Any = report if args.files else report_on
+        made = make(args.files or last, audience=args.audience)
         if args.output is None and args.format in (None, "html"):
             return made
-        print(made.write(args.format, args.output), end="")  # noqa: T201
-        return None
+        return print(made.write(args.format, args.output), end="")  # noqa: T201
 
     @line_magic
     def flops_verify(self, line: str) -> Any:

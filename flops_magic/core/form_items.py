@@ -126,7 +126,9 @@ def _data_points(made: Documentation, *, exact: bool) -> Item:
         answer = f"Training: {TO_FILL_IN[0].lower()}{TO_FILL_IN[1:]}."
         return Item(_DATA, name, (answer, rest), filled=False)
     figures = significant_figures(known, 2 if exact else 1)
-    answer = f"Training: {made.at_least}{figures} tokens ({padding})."
+    outcomes = [member.record.run.outcome for member in made.lineage.members]
+    bound = "at least " if "recovered" in outcomes else ""
+    answer = f"Training: {bound}{figures} tokens ({padding})."
     return Item(_DATA, name, (answer, rest), tuple(notes))
 
 
@@ -200,7 +202,9 @@ def _compute(made: Documentation, *, exact: bool) -> Item:
         notes.append(f"{word}: {made.at_least}{write(other)}.")
     if not made.lineage.complete:
         notes.append("A lower bound: not everything that ran could be counted.")
-    return Item(_COMPUTE, name, (f"{made.figure(write)}.",), tuple(notes))
+    figure = made.figure(write)
+    answer = f"{figure[0].upper()}{figure[1:]}."
+    return Item(_COMPUTE, name, (answer,), tuple(notes))
 
 
 def energy_mwh(made: Documentation) -> str:

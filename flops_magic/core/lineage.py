@@ -59,8 +59,12 @@ class Member:
 
     @cached_property
     def complete(self) -> bool:
-        """Whether every model that ran could be counted, to the last operation."""
-        return self.record.complete and not unknown_operations(self.record)
+        """Whether the figure lacks nothing that ran; if not, it is a lower bound.
+
+        A journal ends some seconds before its run did.
+        """
+        whole = self.record.run.outcome != "recovered"
+        return whole and self.record.complete and not unknown_operations(self.record)
 
 
 @dataclass(frozen=True)
@@ -241,6 +245,11 @@ def _remarks(members: tuple[Member, ...]) -> Iterator[str]:
             yield (
                 f"Run {member.name} was {run.outcome}. What it computed counts, which "
                 "is the cautious reading; leave it out if its weights were discarded."
+            )
+        if run.outcome == "recovered":
+            yield (
+                f"The record of run {member.name} is its journal, which ends some "
+                "seconds before the run did: its figures are lower bounds."
             )
         if run.parent_sha256 and not member.parent:
             yield (

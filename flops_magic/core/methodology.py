@@ -106,7 +106,7 @@ def methodology(lineage: Lineage, used: Resources) -> Methodology:
         if where in counted and (ran or name in _DIRECT):
             included.append(text)
         elif where not in counted:
-            excluded.append(text if ran else f"{text} (none)")
+            excluded.append(text)
     declared = sorted({reason for record in records for reason in record.declared})
     assumptions = _unique(line for one in records for line in one.assumptions)
     decisions = [m.decision for m in lineage.members if m.decision]

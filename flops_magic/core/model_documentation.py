@@ -141,8 +141,10 @@ class Documentation:
     def dependencies(self) -> tuple[str, ...]:
         """Models that this one is a modification of: id, and revision."""
         base = self.base_model
-        named = any(text.startswith(f"{base}, revision ") for text in self.trained_from)
-        return (() if not base or named else (base,)) + self.trained_from
+        if not base or any(one.startswith(f"{base}, rev") for one in self.trained_from):
+            return self.trained_from
+        held = f"{base} (the original that the compute is held against)"
+        return held, *(f"{one} (what training loaded)" for one in self.trained_from)
 
 
 def two_figures(value: int) -> str:

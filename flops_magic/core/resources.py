@@ -90,7 +90,7 @@ def resources(lineage: Lineage) -> Resources:
             for member in members
             for use in member.record.models
             for row in use.histogram
-            if row.kind == "train"
+            if use.role == "trained" and row.kind == "train"
         ),
         sum(known_tokens) if uses and len(known_tokens) == len(uses) else None,
     )

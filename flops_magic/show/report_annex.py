@@ -54,13 +54,8 @@ def notification_section(due: Notification) -> Section:
         ("Notify without delay, at the latest", due.deadline or "not known"),
     ]
     if due.foreseen_on:
-        rows.append(
-            (
-                "First projected to cross",
-                f"{due.foreseen_on}: counted from then, the last day is "
-                f"{due.foreseen_deadline}. {_BEGINS}",
-            )
-        )
+        last = f"counted from then, the last day is {due.foreseen_deadline}. {_BEGINS}"
+        rows.append(("First projected to cross", f"{due.foreseen_on}: {last}"))
     return Section(
         "Content of a notification (point 31)",
         (

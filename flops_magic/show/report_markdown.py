@@ -18,7 +18,7 @@ from flops_magic.show.report_blocks import (
 _MARKUP = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # what makes a heading, a list, a rule or a quotation at a line's beginning
-_OPENING = re.compile(r"^(\s*)([#+\-=]|\d+(?=[.)]))")
+_OPENING = re.compile(r"^(\s*)([#+\-=]|\d+(?=[.)](\s|$)))")
 _SCHEME = re.compile(r"\b(https?|ftp|mailto|www)(?=[:.])", re.IGNORECASE)
 
 

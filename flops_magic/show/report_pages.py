@@ -12,7 +12,7 @@ from flops_magic.core.decision import Decision
 from flops_magic.core.form_items import forms
 from flops_magic.core.law import error_range, law
 from flops_magic.core.methodology import CATEGORIES
-from flops_magic.core.model_documentation import TITLES, Documentation
+from flops_magic.core.model_documentation import TITLES, Documentation, Item
 from flops_magic.core.notification import notification
 from flops_magic.core.units import (
     flop_text,
@@ -41,6 +41,7 @@ from flops_magic.show.report_blocks import (
 from flops_magic.show.report_plots import bars_svg, gauge_svg
 from flops_magic.show.scale import VERDICT_WORDS
 
+_LONG = 4
 TITLE = "Training compute report"
 FOOTER = (
     "The Guidelines' criterion is indicative: it is met or not met, and says nothing "
@@ -77,10 +78,25 @@ def _for_all(made: Documentation) -> Iterator[Section]:
         ),
         level=1,
     )
+    seen: dict[tuple[str, ...], str] = {}
     for name, items in forms(made).items():
-        yield Section(f"For: {TITLES[name]}", form_blocks(items))
+        yield Section(f"For: {TITLES[name]}", form_blocks(_once(items, name, seen)))
     yield from methodology_sections(made)
     yield from evidence_sections(made)
+
+
+def _once(
+    items: tuple[Item, ...], name: str, seen: dict[tuple[str, ...], str]
+) -> tuple[Item, ...]:
+    """Return a form whose long answers point to the form that has them already."""
+    short = []
+    for item in items:
+        first = seen.setdefault(item.answer, name)
+        if first != name and len(item.answer) > _LONG:
+            told = f"The same text as in the form for: {TITLES[first]}."
+            item = replace(item, answer=(told,))
+        short.append(item)
+    return tuple(short)
 
 
 def _for_one(made: Documentation, audience: str) -> Iterator[Section]:
