@@ -7,6 +7,7 @@ audience holds that audience's form, and the digests that tie it to the records.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flops_magic.core.decision import Decision
 from flops_magic.core.form_items import forms
