@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from flops_magic.core.methodology import CATEGORIES
 from flops_magic.core.model_documentation import Documentation, Item
 from flops_magic.core.notification import Notification
 from flops_magic.core.units import grouped
 from flops_magic.show.report_blocks import (
+    NOTE,
     Block,
     Bullets,
     Paragraph,
@@ -29,20 +31,18 @@ _BEGINS = (
 def digests(made: Documentation) -> Table:
     """Return the records that a report rests on."""
     rows = tuple((member.name, member.sha256) for member in made.lineage.members)
-    return Table(("Run", "sha256 of the record"), rows, "Records")
+    return Table(("Run", "sha256 of the record"), rows, "Records", "digests")
 
 
 def form_blocks(items: tuple[Item, ...]) -> tuple[Block, ...]:
     """Return one audience's fields, their answers, and notes on them."""
-    rows = tuple(
-        (
-            f"{item.name}\n{item.section}",
-            "\n".join(item.answer),
-            "\n".join(item.notes),
-        )
-        for item in items
-    )
-    return (Table(("Item", "Answer", "Notes"), rows, "Form", "form"),)
+    rows: list[tuple[str, ...]] = []
+    for section, fields in groupby(items, key=lambda item: item.section):
+        rows.append((section,))
+        for item in fields:
+            lines = (*item.answer, *(f"{NOTE}{note}" for note in item.notes))
+            rows.append((item.name, "\n".join(lines)))
+    return (Table(("Item", "Answer"), tuple(rows), "Items of the form", "form"),)
 
 
 def notification_section(due: Notification) -> Section:
@@ -134,7 +134,7 @@ def methodology_sections(made: Documentation) -> Iterator[Section]:
 def evidence_sections(made: Documentation) -> Iterator[Section]:
     """Yield how to verify what the report rests on."""
     yield Section(
-        "Evidence",
+        "Evidence, and how to verify it",
         (
             Paragraph(
                 "Every file was verified before this report was made. To verify again: "
@@ -149,5 +149,4 @@ def evidence_sections(made: Documentation) -> Iterator[Section]:
                 "note",
             ),
         ),
-        level=1,
     )

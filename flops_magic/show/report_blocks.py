@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+NOTE = "Note: "
 # control characters, line and paragraph separators, direction overrides, surrogates
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -45,10 +46,12 @@ class Table:
 
     Attributes:
         head: of the columns.
-        rows: each as long as the head; a cell's lines are split by line breaks.
+        rows: each as long as the head, or one text alone, the heading of a group; a
+            cell's lines are split by line breaks, and those with ``NOTE`` before them
+            stand back.
         caption: says what the table holds.
-        kind: ``form``, ``facts``, ``figures`` or ``runs``: how the columns share the
-            width.
+        kind: ``form``, ``facts``, ``figures``, ``runs`` or ``digests``: how the
+            columns share the width.
     """
 
     head: tuple[str, ...]

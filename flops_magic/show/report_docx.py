@@ -22,7 +22,8 @@ _A4_MM = (210, 297)
 _MARGIN_MM = 18
 # shares of the width, by kind of table
 _WIDTHS = {
-    "form": (0.24, 0.5, 0.26),
+    "form": (0.28, 0.72),
+    "digests": (0.16, 0.84),
     "figures": (0.46, 0.24, 0.3),
     "facts": (0.32, 0.68),
     "runs": (0.12, 0.16, 0.12, 0.13, 0.13, 0.11, 0.23),
@@ -123,8 +124,12 @@ def _add_table(word: Any, table: Table) -> None:
         settings.append(OxmlElement("w:cantSplit"))
         if not number:
             settings.append(OxmlElement("w:tblHeader"))
-        for place, (cell, text) in enumerate(zip(row.cells, cells, strict=True)):
-            cell.width = Mm(round(room_mm * shares[place]))
+        if len(cells) == 1:
+            row.cells[0].merge(row.cells[-1])
+        # a merged cell is one cell, found in each of its columns
+        for place, (cell, text) in enumerate(zip(row.cells, cells, strict=False)):
+            if len(cells) > 1:
+                cell.width = Mm(round(room_mm * shares[place]))
             lines = [printable(line) for line in text.split("\n")]
             written = cell.paragraphs[0].add_run("\n".join(lines))
             written.font.size = size

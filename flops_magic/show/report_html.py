@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 
 from flops_magic.show.report_blocks import (
+    NOTE,
     Block,
     Bullets,
     Document,
@@ -76,20 +77,28 @@ def _block(block: Block) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in table.head)
-    rows = "".join(
-        f'<tr><th scope="row">{_lines(row[0])}</th>'
-        f"{''.join(f'<td>{_lines(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in table.rows
-    )
+    rows = "".join(_row(row, len(table.head)) for row in table.rows)
     return (
         f'<table class="{table.kind}"><caption>{_text(table.caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
+def _row(row: tuple[str, ...], columns: int) -> str:
+    if len(row) == 1:
+        return (
+            f'<tr class="group"><th colspan="{columns}" scope="colgroup">'
+            f"{_text(row[0])}</th></tr>"
+        )
+    cells = "".join(f"<td>{_lines(cell)}</td>" for cell in row[1:])
+    return f'<tr><th scope="row">{_lines(row[0])}</th>{cells}</tr>'
+
+
 def _lines(cell: str) -> str:
     """Return a cell's lines; the first stands out where a row begins."""
     first, *rest = cell.split("\n")
     return _text(first) + "".join(
-        f'<span class="line">{_text(line)}</span>' for line in rest
+        f'<span class="line{" note" if line.startswith(NOTE) else ""}">'
+        f"{_text(line)}</span>"
+        for line in rest
     )

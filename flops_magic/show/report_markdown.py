@@ -62,13 +62,14 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [table.head, ("---",) * len(table.head)]
-    lines = [_row(cells, plain=cells[0] == "---") for cells in (*rows, *table.rows)]
-    return "\n".join(lines)
+    columns = len(table.head)
+    rows = [_row(cells, columns) for cells in table.rows]
+    rule = f"|{' --- |' * columns}"
+    return "\n".join([_row(table.head, columns), rule, *rows])
 
 
-def _row(cells: tuple[str, ...], *, plain: bool) -> str:
-    if plain:
-        return f"| {' | '.join(cells)} |"
+def _row(cells: tuple[str, ...], columns: int) -> str:
+    if len(cells) == 1:
+        return f"| **{markdown_text(cells[0])}** |{' |' * (columns - 1)}"
     texts = ("<br>".join(map(markdown_text, cell.split("\n"))) for cell in cells)
     return f"| {' | '.join(texts)} |"

@@ -43,6 +43,7 @@ from flops_magic.show.report_plots import bars_svg, gauge_svg
 from flops_magic.show.scale import VERDICT_WORDS
 
 _LONG = 4
+_MOST_BARS = 8
 TITLE = "Training compute report"
 FOOTER = (
     "The Guidelines' criterion is indicative: it is met or not met, and says nothing "
@@ -123,9 +124,10 @@ def _executive(made: Documentation) -> Section:
     blocks: list[Block] = [Verdict(verdict_sentence(made), verdict)]
     if decision:
         told = decision.line_text
-        caption = f"The line: {told}."
+        caption = f"{told[0].upper()}{told[1:]}."
         if decision.line:
-            caption = f"The line: {flop_text(decision.line)}, {told}."
+            caption = f"The line (red mark): {flop_text(decision.line)}, {told}."
+            caption += " The scale is logarithmic."
         blocks.append(Figure(gauge_svg(share, verdict), caption))
         blocks.append(Paragraph(decision.explanation))
         if decision.verdict == "over":
@@ -145,9 +147,18 @@ def _executive(made: Documentation) -> Section:
             "FLOP by category. Dark: direct; light: cumulative only; grey: in neither.",
         )
     )
+    if 1 < len(made.lineage.members) <= _MOST_BARS:
+        where = "direct" if made.notion == "direct" else "cumulative"
+        bars = [
+            (f"run {m.name}", getattr(m.record.flops, made.notion), where)
+            for m in made.lineage.members
+        ]
+        told = f"FLOP by run, {made.notion}"
+        blocks.append(Figure(bars_svg(told, bars), f"{told}."))
     blocks.append(_runs(made))
     blocks += [Bullets(made.lineage.remarks)] if made.lineage.remarks else []
-    return Section("Executive page", tuple(blocks), level=1)
+    blocks.append(Paragraph(FOOTER, "note"))
+    return Section("Executive summary", tuple(blocks), level=1)
 
 
 def _compared(made: Documentation, decision: Decision | None) -> Table:
@@ -173,14 +184,15 @@ def _decision_rows(decision: Decision) -> Iterator[tuple[str, str]]:
     if facts.base_model:
         original = f"{facts.base_model}: {original}"
     yield "Original", original
-    yield "Compared", f"{grouped(decision.compared)} FLOP, {decision.compared_notion}"
+    compared = f"{grouped(decision.compared)} FLOP, {decision.compared_notion}"
+    if decision.ratio is not None:
+        compared += f"\n{percent_text(decision.ratio)} of the threshold"
+    yield "Compared", compared
     if line is not None:
         exact = grouped(line.numerator)
         if line.denominator != 1:
             exact += f" / {line.denominator}"
-        yield "Threshold, exceeded if greater", f"{exact} FLOP\n({flop_text(line)})"
-    if decision.ratio is not None:
-        yield "Share of the threshold", percent_text(decision.ratio)
+        yield "Threshold (strictly more)", f"{exact} FLOP, or {flop_text(line)}"
     numbers = law(facts.rules_version or None)
     if line is not None:
         low, high = error_range(decision.compared, numbers)

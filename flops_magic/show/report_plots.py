@@ -53,7 +53,7 @@ def gauge_svg(share: Fraction | None, verdict: str | None) -> str:
         for decade, text in _TICKS
     )
     return _svg(
-        84,
+        74,
         f"Gauge: {label}; {VERDICT_WORDS[verdict]}",
         f'<rect x="0" y="34" width="{_WIDTH}" height="14" rx="7" fill="currentColor" '
         'fill-opacity="0.13"/>'
@@ -63,8 +63,7 @@ def gauge_svg(share: Fraction | None, verdict: str | None) -> str:
         f'<text x="{min(max(here, 0), _WIDTH)}" y="18" font-size="17" '
         f'font-weight="700" text-anchor="{anchor}">{escape(label)}</text>'
         f'<g font-size="12" opacity="0.8">{ticks}'
-        f'<text x="{_WIDTH}" y="82" text-anchor="end">logarithmic; the red mark is the '
-        "line</text></g>",
+        "</g>",
     )
 
 

@@ -37,18 +37,24 @@ border-bottom:2px solid var(--rule)}
 .flops-report .line{display:block;margin-top:3px}
 .flops-report th .line{font-weight:400;color:var(--soft);font-size:12.5px}
 .flops-report .facts th:first-child{width:31%}
-.flops-report .form th:nth-child(1){width:25%}
-.flops-report .form th:nth-child(3){width:25%}
-.flops-report .form td:nth-child(3){color:var(--soft);font-size:13px}
+.flops-report .form th:nth-child(1){width:30%}
+.flops-report .digests th:nth-child(1){width:14%}
+.flops-report .digests td{font-family:ui-monospace,"DejaVu Sans Mono",monospace;
+font-size:12px}
+.flops-report .form caption,.flops-report .digests caption{position:absolute;
+width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.flops-report .group th{background:var(--band);font-size:13px;color:var(--soft)}
 .flops-report .figures th:nth-child(1){width:46%}
 .flops-report .figures th:nth-child(3),.flops-report .figures td:nth-child(3){
 text-align:right;font-variant-numeric:tabular-nums}
 .flops-report .runs{font-size:12.5px}
 .flops-report .runs th,.flops-report .runs td{padding:6px}
 .flops-report .runs thead th{font-size:12px}
-.flops-report .runs th:nth-child(1){width:11%}
+.flops-report .runs th:nth-child(1){width:12.5%}
 .flops-report .runs th:nth-child(2){width:17%}
-.flops-report .runs th:nth-child(7){width:25%}
+.flops-report .runs th:nth-child(4),.flops-report .runs th:nth-child(5){width:12%}
+.flops-report .runs th:nth-child(6){width:10.5%}
+.flops-report .runs th:nth-child(7){width:24%}
 .flops-report .runs td:nth-child(7){font-family:ui-monospace,"DejaVu Sans Mono",
 monospace;font-size:11px}
 .flops-report footer{margin-top:30px;border-top:1px solid var(--rule);padding-top:8px}
@@ -60,10 +66,21 @@ monospace;font-size:11px}
 .flops-report h1{font-size:18pt}
 .flops-report h2{font-size:13.5pt;margin-top:0}
 .flops-report h3{font-size:11pt;margin-top:12pt}
-.flops-report table{font-size:9pt;margin:8pt 0}
-.flops-report .runs{font-size:8pt}
-.flops-report figure{margin:8pt 0}
-.flops-report .verdict{font-size:13pt;padding:8pt 12pt}
+.flops-report h1{margin:0}
+.flops-report header{padding-bottom:5pt}
+.flops-report p{margin:4pt 0}
+.flops-report table{font-size:8.5pt;margin:5pt 0;line-height:1.3}
+.flops-report th,.flops-report td{padding:2.6pt 5pt}
+.flops-report thead th,.flops-report .group th,.flops-report .note,
+.flops-report figcaption,.flops-report caption,.flops-report footer{font-size:8pt}
+.flops-report .line{margin-top:1.5pt}
+.flops-report .runs,.flops-report .runs thead th{font-size:7.5pt}
+.flops-report .runs td:nth-child(7){font-size:6.5pt}
+.flops-report .digests td{font-size:8pt}
+.flops-report figure{margin:6pt 0}
+.flops-report figure svg{max-width:150mm}
+.flops-report .verdict{font-size:12.5pt;padding:6pt 10pt;margin:6pt 0}
+.flops-report .runs{break-inside:avoid}
 .flops-report header+.level-1 h2{margin-top:8pt}
 .flops-report .level-1:not(header+.level-1){break-before:page}
 .flops-report tr,.flops-report figure,.flops-report .verdict,.flops-report li{
