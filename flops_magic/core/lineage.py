@@ -27,8 +27,8 @@ OPEN_QUESTION = (
 )
 STATEMENT = (
     "That these runs form one lineage is the statement of whoever made this report. "
-    "Runs whose weights were discarded, parallel branches among them, are to be left "
-    "out: 'flops-magic extract --to FOLDER' gives a file for each run."
+    "Discarded runs, parallel branches among them, are to be left out ('flops-magic "
+    "extract FILE --to FOLDER' gives a file for each run)."
 )
 # what the records say of the original has to agree, or there is no sum to judge
 _ORIGINAL = ("base_model", "original_flops")

@@ -75,10 +75,12 @@ class Figure:
     Attributes:
         svg: safe to embed as it is.
         caption: below it, and in its place where nothing can be drawn.
+        kind: ``gauge`` or ``bars``.
     """
 
     svg: str
     caption: str
+    kind: str = "bars"
 
 
 Block = Paragraph | Bullets | Table | Verdict | Figure

@@ -65,7 +65,8 @@ def _block(block: Block) -> str:
         return _table(block)
     if isinstance(block, Figure):
         return (
-            f"<figure>{block.svg}<figcaption>{_text(block.caption)}</figcaption>"
+            f'<figure class="{block.kind}">{block.svg}<figcaption>'
+            f"{_text(block.caption)}</figcaption>"
             "</figure>"
         )
     if isinstance(block, Paragraph):

@@ -128,7 +128,7 @@ def _executive(made: Documentation) -> Section:
         if decision.line:
             caption = f"The line (red mark): {flop_text(decision.line)}, {told}."
             caption += " The scale is logarithmic."
-        blocks.append(Figure(gauge_svg(share, verdict), caption))
+        blocks.append(Figure(gauge_svg(share, verdict), caption, "gauge"))
         blocks.append(Paragraph(decision.explanation))
         if decision.verdict == "over":
             blocks.append(Paragraph(decision.consequence))

@@ -21,7 +21,7 @@ from flops_magic.show.scale import (
 
 _WIDTH = 720
 _LEFT, _RIGHT = 150, 190
-_ROW = 26
+_ROW = 24
 FILLS = {"direct": "#2f6db3", "cumulative": "#7aa7d9", "neither": "#9aa0a6"}
 _TICKS = ((-12, "10⁻¹⁰ %"), (-9, "10⁻⁷ %"), (-6, "10⁻⁴ %"), (-3, "0.1 %"), (0, "100 %"))
 
@@ -82,11 +82,11 @@ def bars_svg(title: str, rows: list[tuple[str, int, str]]) -> str:
         # integers until the last step: a float holds no exact count
         width = round(room * value * 10 // most / 10, 1) if most else 0
         parts.append(
-            f'<text x="{_LEFT - 10}" y="{y + 17}" text-anchor="end">'
+            f'<text x="{_LEFT - 10}" y="{y + 16}" text-anchor="end">'
             f"{escape(printable(label))}</text>"
             f'<rect x="{_LEFT}" y="{y + 4}" width="{max(width, 1.5 if value else 0)}" '
-            f'height="17" rx="2" fill="{FILLS[where]}"/>'
-            f'<text x="{_LEFT + width + 8}" y="{y + 17}">{flop_text(value)}</text>'
+            f'height="16" rx="2" fill="{FILLS[where]}"/>'
+            f'<text x="{_LEFT + width + 8}" y="{y + 16}">{flop_text(value)}</text>'
         )
     told = "; ".join(f"{printable(label)} {flop_text(n)}" for label, n, _ in rows)
     return _svg(

@@ -61,11 +61,11 @@ monospace;font-size:11px}
 @media (prefers-color-scheme:dark){.flops-report{--ink:#e6e9ec;--soft:#a3adb6;
 --rule:#3a434b;--paper:#14181c;--band:#1f262c;}}
 @media print{.flops-report{--ink:#000;--soft:#444;--rule:#bbb;--paper:#fff;
---band:#f1f3f5;max-width:none;padding:0;font-size:10pt;line-height:1.4}
+--band:#f1f3f5;max-width:none;padding:0;font-size:9.5pt;line-height:1.35}
 .flops-report *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .flops-report h1{font-size:18pt}
 .flops-report h2{font-size:13.5pt;margin-top:0}
-.flops-report h3{font-size:11pt;margin-top:12pt}
+.flops-report h3{font-size:11pt;margin-top:9pt}
 .flops-report h1{margin:0}
 .flops-report header{padding-bottom:5pt}
 .flops-report p{margin:4pt 0}
@@ -77,10 +77,20 @@ monospace;font-size:11px}
 .flops-report .runs,.flops-report .runs thead th{font-size:7.5pt}
 .flops-report .runs td:nth-child(7){font-size:6.5pt}
 .flops-report .digests td{font-size:8pt}
-.flops-report figure{margin:6pt 0}
+.flops-report figure{margin:4pt 0}
+.flops-report .facts caption,.flops-report .runs caption{position:absolute;
+width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .flops-report figure svg{max-width:150mm}
 .flops-report .verdict{font-size:12.5pt;padding:6pt 10pt;margin:6pt 0}
-.flops-report .runs{break-inside:avoid}
+.flops-report .runs,.flops-report .digests{break-inside:avoid}
+.flops-report .runs th,.flops-report .runs td{padding:1.5pt 4pt}
+.flops-report .runs .line{margin-top:0;font-size:7pt}
+.flops-report figure.gauge svg{max-width:none}
+.flops-report .group{break-after:avoid}
+.flops-report ul{margin:3pt 0;padding-left:12pt}
+.flops-report li{font-size:8.5pt;line-height:1.3;margin:1pt 0}
+.flops-report figcaption{margin-top:1pt}
+.flops-report h3{margin-bottom:2pt}
 .flops-report header+.level-1 h2{margin-top:8pt}
 .flops-report .level-1:not(header+.level-1){break-before:page}
 .flops-report tr,.flops-report figure,.flops-report .verdict,.flops-report li{
@@ -90,7 +100,7 @@ break-inside:avoid}
 """
 
 PAGE_STYLE = """
-@page{size:A4;margin:16mm 15mm 18mm}
+@page{size:A4;margin:14mm 15mm 16mm}
 @page{@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif}}
 html{background:#e9ecef}
 body{margin:0}
