@@ -30,7 +30,7 @@ from flops_magic.evidence.verify import verify
 from flops_magic.notebook_view import show_figure, show_record, view_for
 from flops_magic.original_options import ORIGINAL_OPTIONS, question
 from flops_magic.report import report, report_on
-from flops_magic.report_options import REPORT_OPTIONS
+from flops_magic.report_options import REPORT_OPTIONS, unquoted
 from flops_magic.show.base_models import base_model_lines, base_model_text
 from flops_magic.tracker import TrackedRun
 
@@ -181,7 +181,7 @@ class FlopsMagics(Magics):
         return self.last
 
     @magic_arguments()
-    @argument("files", nargs="*", help="notebooks, records; the last run by default")
+    @argument("files", nargs="*", type=unquoted, help="by default the last run")
     @_options_of(REPORT_OPTIONS)
     @line_magic
     def flops_report(self, line: str) -> Any:
