@@ -88,6 +88,8 @@ class Report:
             EvidenceError: when the file cannot be written.
         """
         kind = kind or _kind_of(output)
+        if kind not in FORMATS:
+            raise InputError(f"no format {kind!r}; there are {', '.join(FORMATS)}")
         if output is None:
             if kind == "docx":
                 raise InputError("a .docx report needs a file; pass --output FILE.docx")

@@ -113,6 +113,11 @@ def test_a_missing_file_exits_1(capsys):
     assert "nowhere.ipynb" in capsys.readouterr().err
 
 
+def test_an_unknown_format_is_refused(notebook):
+    with pytest.raises(InputError, match="no format 'pdf'"):
+        report(notebook).write("pdf")
+
+
 def test_an_unknown_audience_is_refused(notebook):
     with pytest.raises(InputError, match="no audience 'press'"):
         report(notebook, audience="press")

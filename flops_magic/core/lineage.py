@@ -246,6 +246,10 @@ def _remarks(members: tuple[Member, ...]) -> Iterator[str]:
                 f"Run {member.name} was {run.outcome}. What it computed counts, which "
                 "is the cautious reading; leave it out if its weights were discarded."
             )
+        if run.stopped:
+            yield f"Run {member.name}: training was {run.stopped}."
+        if member.complete and not member.record.flops.executed:
+            yield f"No training was seen in run {member.name}."
         if run.outcome == "recovered":
             yield (
                 f"The record of run {member.name} is its journal, which ends some "

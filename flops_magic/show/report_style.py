@@ -87,6 +87,7 @@ width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .flops-report .runs .line{margin-top:0;font-size:7pt}
 .flops-report figure.gauge svg{max-width:none}
 .flops-report .group{break-after:avoid}
+.flops-report section.level-2:last-of-type{break-inside:avoid}
 .flops-report ul{margin:3pt 0;padding-left:12pt}
 .flops-report li{font-size:8.5pt;line-height:1.3;margin:1pt 0}
 .flops-report figcaption{margin-top:1pt}

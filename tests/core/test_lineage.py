@@ -137,6 +137,13 @@ def test_a_failed_run_counts_and_is_remarked():
     assert "was failed" in found.remarks[0]
 
 
+def test_a_stopped_run_and_one_without_training_are_remarked():
+    stopped = below(run={"outcome": "stopped", "stopped": "stopped at step 5"})
+    assert of(stopped).remarks == ("Run aaaaaaaa: training was stopped at step 5.",)
+    empty = made(steps=0)
+    assert "No training was seen in run aaaaaaaa." in of(empty).remarks
+
+
 def test_a_run_without_a_decision_leaves_the_sum_without_a_verdict():
     found = of(below(), replace(made("b" * 32, day=25), undecided="nothing is known"))
     assert found.decision is None
