@@ -74,12 +74,14 @@ class Figure:
 
     Attributes:
         svg: safe to embed as it is.
-        caption: below it, and in its place where nothing can be drawn.
+        caption: below it.
+        words: in its place where nothing can be drawn.
         kind: ``gauge`` or ``bars``.
     """
 
     svg: str
     caption: str
+    words: str
     kind: str = "bars"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from flops_magic.errors import EvidenceError, MissingPackageError
 from flops_magic.show.report_blocks import (
+    NOTE,
     Block,
     Bullets,
     Document,
@@ -48,9 +49,8 @@ def write_docx(document: Document, path: str | Path) -> None:
     word.add_heading(printable(document.title), 0)
     word.add_paragraph(printable(document.subtitle))
     for number, section in enumerate(document.sections):
-        if section.level == 1 and number:
-            word.add_page_break()
-        word.add_heading(printable(section.title), section.level)
+        heading = word.add_heading(printable(section.title), section.level)
+        heading.paragraph_format.page_break_before = section.level == 1 and number > 0
         for block in section.blocks:
             _add(word, block)
     word.add_paragraph(printable(document.footer)).runs[0].italic = True
@@ -96,7 +96,7 @@ def _add(word: Any, block: Block) -> None:
         for item in block.items:
             word.add_paragraph(printable(item), style="List Bullet")
     elif isinstance(block, Figure):
-        word.add_paragraph(printable(block.caption))
+        word.add_paragraph(printable(block.words))
     elif isinstance(block, Paragraph):
         text = word.add_paragraph().add_run(printable(block.text))
         if block.kind == "note":
@@ -110,28 +110,49 @@ def _add(word: Any, block: Block) -> None:
 
 def _add_table(word: Any, table: Table) -> None:
     from docx.oxml import OxmlElement
-    from docx.shared import Mm, Pt
+    from docx.shared import Mm
 
     grid = word.add_table(rows=0, cols=len(table.head))
     grid.style = "Table Grid"
     grid.autofit = False
     room_mm = _A4_MM[0] - 2 * _MARGIN_MM
-    shares = _WIDTHS[table.kind]
-    size = Pt(7.5) if table.kind == "runs" else Pt(9)
-    for number, cells in enumerate((table.head, *table.rows)):
+    widths = [Mm(round(room_mm * share)) for share in _WIDTHS[table.kind]]
+    for column, width in zip(grid.columns, widths, strict=True):
+        column.width = width
+    for number, texts in enumerate((table.head, *table.rows)):
         row = grid.add_row()
         settings = row._tr.get_or_add_trPr()
         settings.append(OxmlElement("w:cantSplit"))
         if not number:
             settings.append(OxmlElement("w:tblHeader"))
-        if len(cells) == 1:
-            row.cells[0].merge(row.cells[-1])
-        # a merged cell is one cell, found in each of its columns
-        for place, (cell, text) in enumerate(zip(row.cells, cells, strict=False)):
-            if len(cells) > 1:
-                cell.width = Mm(round(room_mm * shares[place]))
-            lines = [printable(line) for line in text.split("\n")]
-            written = cell.paragraphs[0].add_run("\n".join(lines))
-            written.font.size = size
-            written.bold = not number or not place
+        cells = list(row.cells)
+        for cell, width in zip(cells, widths, strict=True):
+            cell.width = width
+        if len(texts) == 1:
+            cells = [cells[0].merge(cells[-1])]
+        heads = not number or len(texts) == 1
+        for place, (cell, text) in enumerate(zip(cells, texts, strict=True)):
+            _fill(cell, text, table.kind, bold=heads or not place, shaded=heads)
     word.add_paragraph()
+
+
+def _fill(cell: Any, text: str, kind: str, *, bold: bool, shaded: bool) -> None:
+    """Write a cell, a paragraph for each line; what heads a group keeps with it."""
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import nsdecls
+    from docx.shared import Pt, RGBColor
+
+    size = Pt(7.5) if kind == "runs" else Pt(9)
+    for number, line in enumerate(text.split("\n")):
+        paragraph = cell.add_paragraph() if number else cell.paragraphs[0]
+        paragraph.paragraph_format.space_before = Pt(1.5)
+        paragraph.paragraph_format.space_after = Pt(1.5)
+        paragraph.paragraph_format.keep_with_next = shaded
+        written = paragraph.add_run(printable(line))
+        written.font.size = size
+        written.bold = bold and not number
+        if line.startswith(NOTE):
+            written.font.color.rgb = RGBColor(0x55, 0x60, 0x69)
+    if shaded:
+        shade = parse_xml(f'<w:shd {nsdecls("w")} w:val="clear" w:fill="EEF1F4"/>')
+        cell._tc.get_or_add_tcPr().append(shade)

@@ -55,7 +55,7 @@ def _block(block: Block) -> str:
     if isinstance(block, Table):
         return _table(block)
     if isinstance(block, Figure):
-        return markdown_text(block.caption)
+        return markdown_text(block.words)
     if isinstance(block, Paragraph):
         return markdown_text(block.text)
     return f"**{markdown_text(block.text)}**"

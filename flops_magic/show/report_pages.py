@@ -39,7 +39,7 @@ from flops_magic.show.report_blocks import (
     Table,
     Verdict,
 )
-from flops_magic.show.report_plots import bars_svg, gauge_svg
+from flops_magic.show.report_plots import bars_svg, bars_words, gauge_svg, share_text
 from flops_magic.show.scale import VERDICT_WORDS
 
 _LONG = 4
@@ -128,7 +128,9 @@ def _executive(made: Documentation) -> Section:
         if decision.line:
             caption = f"The line (red mark): {flop_text(decision.line)}, {told}."
             caption += " The scale is logarithmic."
-        blocks.append(Figure(gauge_svg(share, verdict), caption, "gauge"))
+        words = f"{share_text(share)}. {caption}".replace(" (red mark)", "")
+        words = words.removesuffix(" The scale is logarithmic.")
+        blocks.append(Figure(gauge_svg(share, verdict), caption, words, "gauge"))
         blocks.append(Paragraph(decision.explanation))
         if decision.verdict == "over":
             blocks.append(Paragraph(decision.consequence))
@@ -141,12 +143,9 @@ def _executive(made: Documentation) -> Section:
         for name, (_, where) in CATEGORIES.items()
         if getattr(flops, name) or where == "direct"
     ]
-    blocks.append(
-        Figure(
-            bars_svg("FLOP by category", rows),
-            "FLOP by category. Dark: direct; light: cumulative only; grey: in neither.",
-        )
-    )
+    told = "FLOP by category"
+    key = f"{told}. Dark: direct; light: cumulative only; grey: in neither."
+    blocks.append(Figure(bars_svg(told, rows), key, bars_words(told, rows)))
     if 1 < len(made.lineage.members) <= _MOST_BARS:
         where = "direct" if made.notion == "direct" else "cumulative"
         bars = [
@@ -154,7 +153,7 @@ def _executive(made: Documentation) -> Section:
             for m in made.lineage.members
         ]
         told = f"FLOP by run, {made.notion}"
-        blocks.append(Figure(bars_svg(told, bars), f"{told}."))
+        blocks.append(Figure(bars_svg(told, bars), f"{told}.", bars_words(told, bars)))
     blocks.append(_runs(made))
     blocks += [Bullets(made.lineage.remarks)] if made.lineage.remarks else []
     blocks.append(Paragraph(FOOTER, "note"))

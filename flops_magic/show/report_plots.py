@@ -33,7 +33,7 @@ def gauge_svg(share: Fraction | None, verdict: str | None) -> str:
         share: of the line; None where there is no line.
         verdict: gives the colour.
     """
-    label = "no line applies" if share is None else f"{percent_text(share)} of the line"
+    label = share_text(share)
     colour = COLOURS[verdict]
     here = round(position(share) * _WIDTH, 1)
     line = round(LINE_AT * _WIDTH)
@@ -67,6 +67,11 @@ def gauge_svg(share: Fraction | None, verdict: str | None) -> str:
     )
 
 
+def share_text(share: Fraction | None) -> str:
+    """Return a share of the line for people."""
+    return "no line applies" if share is None else f"{percent_text(share)} of the line"
+
+
 def bars_svg(title: str, rows: list[tuple[str, int, str]]) -> str:
     """Return horizontal bars from zero, longest to the right edge.
 
@@ -88,12 +93,17 @@ def bars_svg(title: str, rows: list[tuple[str, int, str]]) -> str:
             f'height="16" rx="2" fill="{FILLS[where]}"/>'
             f'<text x="{_LEFT + width + 8}" y="{y + 16}">{flop_text(value)}</text>'
         )
-    told = "; ".join(f"{printable(label)} {flop_text(n)}" for label, n, _ in rows)
     return _svg(
         len(rows) * _ROW + 4,
-        f"{title}: {told}",
+        printable(bars_words(title, rows)),
         f'<g font-size="13">{"".join(parts)}</g>',
     )
+
+
+def bars_words(title: str, rows: list[tuple[str, int, str]]) -> str:
+    """Return what the bars show as one sentence."""
+    told = "; ".join(f"{label} {flop_text(value)}" for label, value, _ in rows)
+    return f"{title}: {told}."
 
 
 def _svg(height: int, described: str, inside: str) -> str:
