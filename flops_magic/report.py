@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -37,10 +37,12 @@ class Report:
     Attributes:
         documentation: the content, as data.
         audience: ``all``, or the one whose form this is.
+        files: where the records were read; nothing is written over them.
     """
 
     documentation: Documentation
     audience: str = "all"
+    files: tuple[Path, ...] = ()
 
     def pages(self) -> Document:
         """Return the report's pages, as they are before they are rendered."""
@@ -84,7 +86,8 @@ class Report:
             The text, or one line that names the file.
 
         Raises:
-            InputError: for a format that needs a file, or an ending that says none.
+            InputError: for a format that needs a file, an ending that says none, and
+                a file that would be lost.
             EvidenceError: when the file cannot be written.
         """
         kind = kind or _kind_of(output)
@@ -94,11 +97,26 @@ class Report:
             if kind == "docx":
                 raise InputError("a .docx report needs a file; pass --output FILE.docx")
             return self._text(kind)
+        self._spare(Path(output), kind)
         if kind == "docx":
             self.to_docx(output)
         else:
             write_text(output, self._text(kind))
         return f"report: {output}\n"
+
+    def _spare(self, output: Path, kind: str) -> None:
+        """Refuse to write over evidence, or a card that somebody wrote."""
+        if not output.exists():
+            return
+        if any(output.samefile(path) for path in self.files if path.exists()):
+            raise InputError(
+                f"{str(output)!r} holds a record of this report; name another file"
+            )
+        if kind == "model-card":
+            raise InputError(
+                f"{str(output)!r} exists, and the fragment would replace it; name a "
+                "new file and paste it into the card"
+            )
 
     def _text(self, kind: str) -> str:
         return {
@@ -141,7 +159,8 @@ def report(
             told = "; ".join(map(str, found.problems))
             raise type(first)(f"no report on {str(path)!r}: {told}") from first
         records += found.records
-    return report_on(records, audience=audience)
+    made = report_on(records, audience=audience)
+    return replace(made, files=tuple(map(Path, named)))
 
 
 def report_on(

@@ -113,6 +113,23 @@ def test_a_missing_file_exits_1(capsys):
     assert "nowhere.ipynb" in capsys.readouterr().err
 
 
+def test_evidence_is_not_written_over(tmp_path):
+    path = tmp_path / "flops_meter.json"
+    fakes.save(path, seal(below()).to_dict())
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="holds a record of this report"):
+        report(path).write(None, path)
+    assert path.read_bytes() == before
+
+
+def test_a_card_that_exists_is_not_replaced_by_a_fragment(notebook, tmp_path, capsys):
+    card = tmp_path / "README.md"
+    asked = ["report", notebook, "--format", "model-card", "--output", str(card)]
+    assert main(asked) == 0
+    assert main(asked) == 2
+    assert "would replace it" in capsys.readouterr().err
+
+
 def test_an_unknown_format_is_refused(notebook):
     with pytest.raises(InputError, match="no format 'pdf'"):
         report(notebook).write("pdf")

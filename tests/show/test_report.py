@@ -19,7 +19,16 @@ from flops_magic.report import report_on
 from flops_magic.show.report_blocks import printable
 from flops_magic.show.report_markdown import markdown_text
 from flops_magic.show.report_pages import report_pages, verdict_sentence
-from tests.reports import RECORDS, below, made, over, pair, recovered, sealed_pair
+from tests.reports import (
+    RECORDS,
+    below,
+    decided,
+    made,
+    over,
+    pair,
+    recovered,
+    sealed_pair,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RENEW = "FLOPS_MAGIC_RENEW_GOLDEN"
@@ -195,6 +204,27 @@ def test_no_report_says_that_somebody_is_a_provider(name):
     text = on(RECORDS[name]()).to_markdown()
     assert not re.search(r"\byou are\b|\bis a provider\b|\bbecame the provider\b", text)
     assert "not legal advice" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "row"),
+    [
+        ({"same_provider": True}, "row 0"),
+        ({"union_market": False}, "row 1"),
+        ({"original_inestimable": True, "systemic_risk": False}, "row 3"),
+        ({"original_inestimable": True, "systemic_risk": True}, "row 5"),
+        ({"original_flops": "1e21"}, "row 6"),
+        ({"original_inestimable": True, "original_is_gpai": False}, "row 6"),
+    ],
+)
+def test_every_row_of_the_table_has_a_report(asked, row):
+    made_for = on(decided(made(), **asked))
+    text = made_for.to_markdown()
+    assert f"| Rule | {row} of the decision table" in text
+    assert verdict_sentence(made_for.documentation) in text
+    Page(made_for.to_html())
+    assert made_for.to_json()
+    assert made_for.to_model_card()
 
 
 def test_the_verdict_of_several_runs_is_the_sums():
