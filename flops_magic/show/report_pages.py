@@ -134,6 +134,15 @@ def _executive(made: Documentation) -> Section:
         blocks.append(Paragraph(decision.explanation))
         if decision.verdict == "over":
             blocks.append(Paragraph(decision.consequence))
+            due = notification(made)
+            if due and due.foreseen_on:
+                blocks.append(
+                    Paragraph(
+                        "That it would cross was first projected on "
+                        f"{due.foreseen_on}; counted from then, the last day is "
+                        f"{due.foreseen_deadline}: for counsel."
+                    )
+                )
         if decision.flags:
             blocks.append(Bullets(tuple(f"For counsel: {f}." for f in decision.flags)))
     blocks.append(_compared(made, decision))

@@ -240,7 +240,9 @@ def test_a_report_without_a_verdict_says_why_first():
 
 
 def test_a_report_over_the_line_holds_a_notification():
-    assert "## Content of a notification (point 31)" in on(over()).to_markdown()
+    text = on(over()).to_markdown()
+    assert "## Content of a notification (point 31)" in text
+    assert "counted from then, the last day is 2026-12-04" in text.split("\n## ")[1]
     assert "notification (point 31)" not in on(below()).to_markdown()
 
 
