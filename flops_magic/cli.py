@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from flops_magic.errors import FlopsMagicError, InputError, VerificationError
 from flops_magic.original_options import ORIGINAL_OPTIONS, question
+from flops_magic.report_options import REPORT_OPTIONS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,6 +112,14 @@ def show(args: argparse.Namespace) -> None:
 
     for sealed in extract(args.file):
         print(record_text(sealed.open(), sealed))
+
+
+def report(args: argparse.Namespace) -> None:
+    """Report compute, time and energy as the Model Documentation Form asks."""
+    from flops_magic.report import report
+
+    made = report(args.files, audience=args.audience)
+    sys.stdout.write(made.write(args.format, args.output))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -268,6 +277,10 @@ def _build_parser() -> argparse.ArgumentParser:
     one.add_argument("--to", help="a folder, one file a record")
     one = command(show, "show")
     one.add_argument("file")
+    one = command(report, "report")
+    one.add_argument("files", nargs="+", metavar="FILE")
+    for flag, options in REPORT_OPTIONS:
+        one.add_argument(flag, **options)
     one = command(verify, "verify")
     one.add_argument("files", nargs="+")
     one = command(models, "models")

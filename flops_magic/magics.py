@@ -27,8 +27,10 @@ from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
-from flops_magic.notebook_view import record_bundle, show_figure, view_for
+from flops_magic.notebook_view import show_figure, show_record, view_for
 from flops_magic.original_options import ORIGINAL_OPTIONS, question
+from flops_magic.report import report, report_on
+from flops_magic.report_options import REPORT_OPTIONS, unquoted
 from flops_magic.show.base_models import base_model_lines, base_model_text
 from flops_magic.tracker import TrackedRun
 
@@ -36,11 +38,18 @@ _MOST_MODELS = 40
 _TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
 
 
-def _base_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name the original model."""
-    for flag, options in reversed(ORIGINAL_OPTIONS):
-        function = argument(flag, **options)(function)
-    return function
+def _options_of(rows: Any) -> Callable[..., Any]:
+    """Return a decorator that adds options to a magic."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for flag, options in reversed(rows):
+            function = argument(flag, **options)(function)
+        return function
+
+    return add
+
+
+_base_model_options = _options_of(ORIGINAL_OPTIONS)
 
 
 @magics_class
@@ -179,16 +188,25 @@ class FlopsMagics(Magics):
         )
         return self.last
 
+    @magic_arguments()
+    @argument("files", nargs="*", type=unquoted, help="by default the last run")
+    @_options_of(REPORT_OPTIONS)
     @line_magic
     def flops_report(self, line: str) -> Any:
-        """Show the last record of this session again."""
-        if self.last is None or self.last.record is None or self.last.sealed is None:
+        """Show the session's last record again, or report on it or on files."""
+        args, run = _parse(self.flops_report, line), self.last
+        last = [(run.sealed, run.record)] if run and run.sealed and run.record else []
+        if not args.files and not last:
             raise InputError(
                 "no run was tracked in this session; start with %%flops_track"
             )
-        from IPython.display import display
-
-        display(record_bundle(self.last.sealed, self.last.record), raw=True)
+        if not line.strip():
+            return show_record(*last[0])
+        make: Any = report if args.files else report_on
+        made = make(args.files or last, audience=args.audience)
+        if args.output is None and args.format in (None, "html"):
+            return made
+        return print(made.write(args.format, args.output), end="")  # noqa: T201
 
     @line_magic
     def flops_verify(self, line: str) -> Any:

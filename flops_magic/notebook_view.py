@@ -68,9 +68,7 @@ class HeadlessView:
     def finish(self, progress: Progress, sealed: Sealed, record: AuditRecord) -> None:
         """Display the card in the notebook."""
         self._file.close()
-        from IPython.display import display
-
-        display(record_bundle(sealed, record), raw=True)
+        show_record(sealed, record)
 
 
 def record_bundle(sealed: Sealed, record: AuditRecord) -> dict[str, Any]:
@@ -80,6 +78,13 @@ def record_bundle(sealed: Sealed, record: AuditRecord) -> dict[str, Any]:
         "text/html": card_html(record, sealed),
         "text/plain": record_text(record, sealed),
     }
+
+
+def show_record(sealed: Sealed, record: AuditRecord) -> None:
+    """Show a record's card, the record itself with it."""
+    from IPython.display import display
+
+    display(record_bundle(sealed, record), raw=True)
 
 
 def view_for(shell: Any) -> Any:

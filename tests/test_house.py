@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = [
     "IPython",
     "anywidget",
+    "docx",
     "ipywidgets",
     "jsonschema",
     "matplotlib",

@@ -242,3 +242,20 @@ def test_models_are_searched_and_shown(run):
     many, one = run("%flops_models gpt-oss", "%flops_models openai/gpt-oss-20b")
     assert len(many.outputs[0].text.splitlines()) == 2
     assert "the line for a modification" in one.outputs[0].text
+
+
+def test_a_report_is_shown_in_a_frame_written_and_printed(run, tmp_path):
+    _, shown, written, printed, again = run(
+        f"{TRACK}\n{TRAIN}",
+        "%flops_report flops_meter.json",
+        "%flops_report --output 'a report.html'",
+        "%flops_report --format model-card --audience all",
+        "%flops_report",
+    )
+    (html,) = [o.data["text/html"] for o in shown.outputs if "data" in o]
+    assert html.startswith('<iframe srcdoc="')
+    assert f"{3 * STEP:,}" in html
+    assert written.outputs[0].text == "report: a report.html\n"
+    assert f"{3 * STEP:,}" in (tmp_path / "a report.html").read_text()
+    assert "## Training compute (EU AI Act)" in printed.outputs[0].text
+    assert record_in(again).flops.direct == 3 * STEP

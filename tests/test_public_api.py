@@ -61,6 +61,7 @@ def test_the_commands_are_these():
         "estimate",
         "extract",
         "models",
+        "report",
         "run",
         "show",
         "track",

@@ -130,9 +130,19 @@ def two_significant_figures(flops: int | Fraction) -> str:
 
     Source: Guidelines, point 31; Model Documentation Form, computational resources.
     """
-    if flops == 0:
+    return significant_figures(flops, 2)
+
+
+def significant_figures(value: int | Fraction, digits: int) -> str:
+    """Return a value as the Model Documentation Form writes it: 2.3x10^25, 9x10^1.
+
+    Args:
+        value: 0 or more; 0 reads 0.
+        digits: significant figures, 1 or more.
+    """
+    if value == 0:
         return "0"
-    mantissa, exponent = _scientific(flops, 2)
+    mantissa, exponent = _scientific(value, digits)
     return f"{mantissa}x10^{exponent}"
 
 

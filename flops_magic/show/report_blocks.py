@@ -1,0 +1,122 @@
+"""What a report is made of, before it is HTML, Markdown or a Word document.
+
+Texts come from records, which anybody may have written: ``printable`` takes out what no
+document may hold. Escaping is each renderer's own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+NOTE = "Note: "
+# control characters, line and paragraph separators, direction overrides, surrogates
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_BLANKS = re.compile("[\t\r\n\u2028\u2029]+")
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, what cannot be printed replaced by U+FFFD.
+
+    Overrides of the writing direction are replaced too: they can turn a sentence round.
+    """
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", _BLANKS.sub(" ", text))
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text; ``note`` is smaller, ``lead`` is larger."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of short texts."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts; the first of each is the row's heading.
+
+    Attributes:
+        head: of the columns.
+        rows: each as long as the head, or one text alone, the heading of a group; a
+            cell's lines are split by line breaks, and those with ``NOTE`` before them
+            stand back.
+        caption: says what the table holds.
+        kind: ``form``, ``facts``, ``figures``, ``runs`` or ``digests``: how the
+            columns share the width.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+    kind: str = "facts"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict in one sentence; ``verdict`` gives the colour."""
+
+    text: str
+    verdict: str | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing, and what it shows in words.
+
+    Attributes:
+        svg: safe to embed as it is.
+        caption: below it.
+        words: in its place where nothing can be drawn.
+        kind: ``gauge`` or ``bars``.
+    """
+
+    svg: str
+    caption: str
+    words: str
+    kind: str = "bars"
+
+
+Block = Paragraph | Bullets | Table | Verdict | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it.
+
+    Attributes:
+        title: the heading.
+        blocks: in order.
+        level: 1 for a part that starts on a page of its own when printed, 2 below it.
+    """
+
+    title: str
+    blocks: tuple[Block, ...] = ()
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report.
+
+    Attributes:
+        title: of the document.
+        subtitle: the model, and the days of its runs.
+        sections: in order; the first stands on the first page.
+        footer: below everything.
+        made_on: the day of the last run, ISO 8601; a report holds no other clock.
+    """
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...] = field(default_factory=tuple)
+    footer: str = ""
+    made_on: str = ""
