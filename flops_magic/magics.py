@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from IPython.core.async_helpers import _should_be_async
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import (
-    MagicArgumentParser,
     argument,
     magic_arguments,
-    parse_argstring,
 )
 
+from flops_magic.cell_code import await_tracked, compiled
 from flops_magic.core.base_models import lookup, search
 from flops_magic.core.judge import Original
 from flops_magic.core.stopping import parse_share
@@ -27,10 +22,11 @@ from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimator import METHODS, Estimate, estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
+from flops_magic.magic_line import parse_line
 from flops_magic.notebook_view import show_figure, show_record, view_for
 from flops_magic.original_options import ORIGINAL_OPTIONS, question
 from flops_magic.report import report, report_on
-from flops_magic.report_options import REPORT_OPTIONS, unquoted
+from flops_magic.report_options import REPORT_OPTIONS
 from flops_magic.show.base_models import base_model_lines, base_model_text
 from flops_magic.tracker import TrackedRun
 
@@ -95,7 +91,7 @@ class FlopsMagics(Magics):
     @line_magic
     def flops_estimate(self, line: str) -> Estimate:
         """Tell what fine-tuning will cost, and its share of the line."""
-        args = _parse(self.flops_estimate, line)
+        args = parse_line(self.flops_estimate, line)
         named, targets = self.shell.user_ns, args.lora_targets or ""
         found = estimate(
             named.get(args.model, args.model),
@@ -150,7 +146,7 @@ class FlopsMagics(Magics):
         """Measure every Trainer that is made or trained in the cell."""
         __tracebackhide__ = True
         run = self._new_run(line, cell)
-        code, last = _compiled(self.shell, cell)
+        code, last = compiled(self.shell, cell)
         with run:
             for part in (code, last):
                 if part is not None:
@@ -160,7 +156,7 @@ class FlopsMagics(Magics):
         """Measure a cell with a top-level ``await``, in the kernel's own loop."""
         __tracebackhide__ = True
         run = self._new_run(line, cell)
-        code, last = _compiled(self.shell, cell)
+        code, last = compiled(self.shell, cell)
         with run:
             for part in (code, last):
                 if part is None:
@@ -170,7 +166,7 @@ class FlopsMagics(Magics):
                     await awaited
 
     def _new_run(self, line: str, cell: str) -> TrackedRun:
-        args = _parse(self.flops_track, line)
+        args = parse_line(self.flops_track, line)
         if args.stop_at is not None and args.model:
             raise InputError(
                 "--stop-at stops Trainers, and --model names a loop of your own; use "
@@ -189,12 +185,12 @@ class FlopsMagics(Magics):
         return self.last
 
     @magic_arguments()
-    @argument("files", nargs="*", type=unquoted, help="by default the last run")
+    @argument("files", nargs="*", help="by default the last run")
     @_options_of(REPORT_OPTIONS)
     @line_magic
     def flops_report(self, line: str) -> Any:
         """Show the session's last record again, or report on it or on files."""
-        args, run = _parse(self.flops_report, line), self.last
+        args, run = parse_line(self.flops_report, line), self.last
         last = [(run.sealed, run.record)] if run and run.sealed and run.record else []
         if not args.files and not last:
             raise InputError(
@@ -233,27 +229,6 @@ class FlopsMagics(Magics):
             print(f"… and {more} more; add a word")  # noqa: T201
 
 
-def _parse(magic: Any, line: str) -> Any:
-    """Parse a magic's line; a typo is answered in one line, with near names."""
-    try:
-        return parse_argstring(magic, line)
-    except UsageError as error:
-        message = str(error)
-        typo = re.search(r"unrecognized arguments: (--[\w-]+)", message)
-        if typo:
-            known = _options(magic.parser)
-            close = difflib.get_close_matches(typo[1], known, 2)
-            near = f"; near: {', '.join(close)}" if close else ""
-            message = f"unknown option {typo[1]}{near}"
-        raise InputError(f"{message}; 'name?' lists the options") from None
-
-
-def _options(parser: MagicArgumentParser) -> list[str]:
-    return [
-        s for action in parser._actions for s in action.option_strings if s[:2] == "--"
-    ]
-
-
 def _named_models(names: list[str] | None, variables: dict[str, Any]) -> Any:
     """Return a function that looks the named models up; None without names."""
     if not names:
@@ -287,45 +262,19 @@ def _declared(pairs: list[str]) -> dict[str, int]:
     return declared
 
 
-def _compiled(shell: Any, cell: str) -> tuple[Any, Any]:
-    """Return the cell's code, and its last expression apart, so that it displays."""
-    source = shell.transform_cell(cell)
-    name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
-    tree = shell.transform_ast(ast.parse(source, name))
-    quiet = cell.rstrip().endswith(";")
-    shows = bool(tree.body) and isinstance(tree.body[-1], ast.Expr) and not quiet
-    last = tree.body[-1:] if shows else []
-    first = tree.body[:-1] if last else tree.body
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    code = compile(ast.Module(first, []), name, "exec", flags) if first else None
-    shown = compile(ast.Interactive(last), name, "single", flags) if last else None
-    return code, shown
-
-
-def _await_tracked(lines: list[str]) -> list[str]:
-    """Turn a tracked cell with a top-level await into an awaited call."""
-    first = lines[0] if lines else ""
-    body = "".join(lines[1:])
-    if not (match := _TRACKED.match(first)) or not _should_be_async(body):
-        return lines
-    call = f"{match[1].strip()!r}, {body!r}"
-    magic = "get_ipython().find_cell_magic('flops_track').__self__"
-    return [f"await {magic}.track_async({call})\n"]
-
-
 def register(shell: Any) -> None:
     """Add the magics to a shell; again does nothing more."""
     transforms = shell.input_transformers_cleanup
-    if _await_tracked not in transforms:
-        transforms.insert(0, _await_tracked)
+    if await_tracked not in transforms:
+        transforms.insert(0, await_tracked)
         shell.register_magics(FlopsMagics(shell))
 
 
 def unregister(shell: Any) -> None:
     """Take the magics away; a run that is still tracked is finished and recorded."""
     transforms = shell.input_transformers_cleanup
-    if _await_tracked in transforms:
-        transforms.remove(_await_tracked)
+    if await_tracked in transforms:
+        transforms.remove(await_tracked)
     for kind, table in shell.magics_manager.magics.items():
         for name in [n for n in table if n.startswith("flops_")]:
             owner = getattr(table[name], "__self__", None)

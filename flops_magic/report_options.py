@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
-def unquoted(text: str) -> str:
-    """Return a file's name without the quotes that IPython leaves around it."""
-    pair = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-    return text[1:-1] if pair else text
-
-
 # what argparse's and IPython's add_argument take
 REPORT_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (
@@ -32,7 +25,6 @@ REPORT_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--output",
         {
             "metavar": "FILE",
-            "type": unquoted,
             "help": "ends in .html, .md, .docx or .json",
         },
     ),

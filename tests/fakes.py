@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import date
 
 from flops_magic.core.judge import Original
 from flops_magic.core.profile import FlopsProfile, PassCost, PassShape
@@ -47,7 +48,7 @@ def record(*, steps=5, run_id="a" * 32, gaps=(), model_id="tiny/llama", **change
         models=(ModelUse(model_id, "trained", None, None, PROFILE, rows, 64 * steps),),
         flops=flops,
         decision=Original(flops=3 * 10**12, is_gpai=True, systemic_risk=False)
-        .judge(flops)
+        .judge(flops, on=date(2026, 11, 24))
         .to_dict(),
         hardware={"devices": [], "reason": "no NVIDIA device"},
         gaps=gaps,

@@ -259,3 +259,10 @@ def test_a_report_is_shown_in_a_frame_written_and_printed(run, tmp_path):
     assert f"{3 * STEP:,}" in (tmp_path / "a report.html").read_text()
     assert "## Training compute (EU AI Act)" in printed.outputs[0].text
     assert record_in(again).flops.direct == 3 * STEP
+
+
+def test_quotes_hold_a_value_together_and_are_no_part_of_it(run):
+    line = f'{TRACK} --original-source "its model card, table 3"'
+    (tracked,) = run(f"{line}\n{TRAIN}")
+    facts = record_in(tracked).decision["facts"]
+    assert facts["original_source"] == "given by the user: its model card, table 3"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from datetime import date
 from typing import TypedDict
 
 from flops_magic.core.base_models import lookup
@@ -124,6 +125,7 @@ class Original:
         flops: FlopTotals,
         trained_id: str | None = None,
         trained_parameters: int | None = None,
+        on: date | None = None,
     ) -> Decision:
         """Return the decision on a run.
 
@@ -131,6 +133,7 @@ class Original:
             flops: what the run cost.
             trained_id: the trained model's own name, used when nothing else is known.
             trained_parameters: its parameters, adapters left out.
+            on: the day of the decision; today by default.
 
         Raises:
             UnknownOriginalError: when nothing says what the original cost.
@@ -162,6 +165,7 @@ class Original:
             original_tokens=self.tokens,
             original_parameters=self.parameters,
             trained_parameters=trained_parameters,
+            on=on,
         )
 
 

@@ -122,18 +122,34 @@ class Tally:
     """The growing histogram of one model's passes.
 
     Beyond a few hundred distinct shapes the rest are merged into one row a kind:
-    costs are linear in the summed shape, so the FLOPs stay exact.
+    costs are linear in the summed shape, so the FLOPs stay exact. Passes whose cost
+    holds for their label only are never merged.
     """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, bool, str], PassShape] = {}
 
     def add(
-        self, kind: str, shape: PassShape, *, label: str, adapters: bool = True
+        self,
+        kind: str,
+        shape: PassShape,
+        *,
+        label: str,
+        adapters: bool = True,
+        merges: bool = True,
     ) -> None:
-        """Add one pass."""
+        """Add one pass.
+
+        Args:
+            kind: one of ``PASSES``.
+            shape: its size.
+            label: names the shape.
+            adapters: False where its adapters were off.
+            merges: False where the pass has a cost of its own, by its label.
+        """
         key = (kind, adapters, label)
-        if key not in self._rows and len(self._rows) >= _MAX_SHAPES:
+        full = len(self._rows) >= _MAX_SHAPES
+        if merges and full and key not in self._rows:
             key = (kind, adapters, MERGED)
         known = self._rows.get(key)
         self._rows[key] = shape if known is None else known + shape

@@ -226,7 +226,13 @@ class OccurrenceObserver(PassObserver):
             full = "forward_without_adapters" if not seen.adapters else name
             full = full if name == "forward" else name
             self.costs[cost_by_shape(full, seen.label)] = PassCost(per_call=flops)
-        self.tally.add(seen.kind, seen.shape, label=seen.label, adapters=seen.adapters)
+        self.tally.add(
+            seen.kind,
+            seen.shape,
+            label=seen.label,
+            adapters=seen.adapters,
+            merges=False,
+        )
 
 
 def _together(passes: list[_Pass], counted: bool) -> _Pass:

@@ -131,7 +131,13 @@ class Watched:
             return mine
         merged = Tally()
         for row in (*mine, *(row for rows, _, _ in self._remote for row in rows)):
-            merged.add(row.kind, row.total, label=row.shape, adapters=row.adapters)
+            merged.add(
+                row.kind,
+                row.total,
+                label=row.shape,
+                adapters=row.adapters,
+                merges=" ~" not in row.shape,  # counted live, with a cost of its own
+            )
         return merged.rows()
 
     def share(self) -> Share:

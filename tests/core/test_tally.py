@@ -109,3 +109,12 @@ def test_merging_many_shapes_keeps_the_total_exact():
     assert len(rows) <= 513
     assert any(row.shape == MERGED for row in rows)
     assert histogram_flops(rows, PROFILE).forward == expected
+
+
+def test_a_pass_with_a_cost_of_its_own_is_never_merged():
+    tally = Tally()
+    for length in range(1, 600):
+        tally.add("train", PassShape.dense(1, length), label=f"1x{length}")
+    tally.add("train", PassShape(calls=1), label="media ~1a2b", merges=False)
+    assert any(row.shape == "media ~1a2b" for row in tally.rows())
+    assert any(row.shape == MERGED for row in tally.rows())
