@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from operator import add, sub
 from typing import Any
 
@@ -126,9 +127,15 @@ def profile_blueprint(plan: Blueprint) -> FlopsProfile:
 
 
 def _first_costs(plan: Blueprint) -> tuple[dict[str, PassCost], set[str]]:
-    """Return the coefficients, with the kind of mask that the model takes."""
+    """Return the coefficients, with the kind of mask that the model takes.
+
+    A model that looks its layers up by their places cannot be walked shortened, and is
+    walked whole.
+    """
     refusals: list[UnsupportedModelError] = []
-    for plan.masks in MASKS:
+    depths = (plan.repeats, ()) if plan.repeats else ((),)
+    for repeats, masks in product(depths, MASKS):
+        plan.repeats, plan.masks = repeats, masks
         try:
             return _costs(plan, checkpointing=False, checked=True)
         except UnsupportedModelError as error:
