@@ -212,6 +212,12 @@ def _with_live_adapters(model: Any, live: LiveSetup) -> Any:
     (first, config), *rest = [
         (name, copy.deepcopy(config)) for name, config in live.adapters.items()
     ]
+    if any(getattr(one, "is_prompt_learning", False) for one in live.adapters.values()):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} reads virtual tokens of {config.peft_type}, more "
+            "than it is given, so its passes are not those of its rows; it is counted "
+            "live with `%%flops_track --model`"
+        )
     wrapped = get_peft_model(
         model, config, adapter_name=first, autocast_adapter_dtype=False
     )
@@ -254,7 +260,9 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
 def _adapter_notes(model: Any) -> tuple[str, ...]:
     """Say where all-linear adapters are not on all linear layers."""
     setups = getattr(model, "peft_config", {}).values()
-    spared = any("out_proj" in (setup.exclude_modules or ()) for setup in setups)
+    spared = any(
+        "out_proj" in (getattr(one, "exclude_modules", None) or ()) for one in setups
+    )
     note = "peft puts no adapters on out_proj of this model; the other linears have one"
     return (note,) if spared else ()
 

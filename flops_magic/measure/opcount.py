@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from operator import add, sub
 from typing import Any
 
@@ -127,11 +128,17 @@ def profile_blueprint(plan: Blueprint) -> FlopsProfile:
 
 
 def _first_costs(plan: Blueprint) -> tuple[dict[str, PassCost], set[str]]:
-    """Return the coefficients, with the kind of mask that the model takes."""
+    """Return the coefficients, with the kind of mask that the model takes.
+
+    A model that looks its layers up by their places cannot be walked shortened, and is
+    walked whole.
+    """
     refusals: list[UnsupportedModelError] = []
+    depths = (plan.repeats, ()) if plan.repeats else ((),)
     # a square mask of the source cannot serve the pairs of source and target
-    for kind in MASKS[1:] if plan.two_lengths else MASKS:
-        plan.masks = kind
+    kinds = MASKS[1:] if plan.two_lengths else MASKS
+    for repeats, kind in product(depths, kinds):
+        plan.repeats, plan.masks = repeats, kind
         try:
             return _costs(plan, checkpointing=False, checked=True)
         except UnsupportedModelError as error:

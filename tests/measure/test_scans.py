@@ -396,6 +396,25 @@ def test_a_causal_convolution_costs_its_taps_a_channel_and_position(family):
     assert backward.per_token == 2 * forward.per_token
 
 
+@pytest.mark.skipif(OLD, reason="transformers 4's Zamba2 asks for its mask's values")
+def test_layers_that_are_looked_up_by_place_are_walked_whole():
+    config = transformers.Zamba2Config(
+        **DECODER | {"num_hidden_layers": 16, "num_key_value_heads": 4},
+        layers_block_type=["mamba", "mamba", "mamba", "hybrid"] * 4,
+        mamba_d_state=16,
+        mamba_headdim=16,
+        n_mamba_heads=8,
+        num_mem_blocks=2,
+        chunk_size=256,
+    )
+    profile = profile_model(config)
+    forward = profile.cost("forward")
+    # 16 mixers of the size of the Mamba-2 above, scan included
+    assert forward.per_token > 16 * (37_888 + 1_280 + SSD.forward + 16_384)
+    assert forward.per_pair == 4 * 4 * 4 * 32
+    assert forward.per_sequence == 0
+
+
 def test_minimax_counts_whole_blocks():
     config = transformers.MiniMaxConfig(
         **DECODER,
