@@ -6,6 +6,7 @@ when somebody asks, and taken again by ``verify`` from the record.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -122,21 +123,24 @@ class Tally:
     """The growing histogram of one model's passes.
 
     Beyond a few hundred distinct shapes the rest are merged into one row a kind:
-    costs are linear in the summed shape, so the FLOPs stay exact.
+    costs are linear in the summed shape, so the FLOPs stay exact. Threads may add at
+    the same time: data-parallel replicas do.
     """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, bool, str], PassShape] = {}
+        self._adding = threading.Lock()
 
     def add(
         self, kind: str, shape: PassShape, *, label: str, adapters: bool = True
     ) -> None:
         """Add one pass."""
         key = (kind, adapters, label)
-        if key not in self._rows and len(self._rows) >= _MAX_SHAPES:
-            key = (kind, adapters, MERGED)
-        known = self._rows.get(key)
-        self._rows[key] = shape if known is None else known + shape
+        with self._adding:
+            if key not in self._rows and len(self._rows) >= _MAX_SHAPES:
+                key = (kind, adapters, MERGED)
+            known = self._rows.get(key)
+            self._rows[key] = shape if known is None else known + shape
 
     def rows(self) -> tuple[HistogramRow, ...]:
         """Return the histogram, sorted."""

@@ -67,12 +67,15 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
         return plain(self, *args, **kwargs)
 
     torch.nn.Module.__call__ = call
+    meter.on_call = watch
+    meter.look_for_strangers()
     try:
         with meter.purpose("train"):
             meter.loop = True
             yield
     finally:
         meter.loop = False
+        meter.on_call = None
         torch.nn.Module.__call__ = plain
         handle.remove()
         for name in set(models()) - set(seen):

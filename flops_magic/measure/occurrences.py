@@ -22,7 +22,8 @@ import torch
 
 from flops_magic.core.profile import FlopsProfile, PassCost, PassShape, cost_by_shape
 from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
-from flops_magic.measure.passes import GapSink, PassObserver, Purpose, cached_len
+from flops_magic.measure.passes import GapSink, PassObserver, Purpose
+from flops_magic.measure.shapes import cached_len
 
 MAX_SIGNATURES = 256
 METHOD = {True: "full", False: "spectrum"}  # by whether every parameter trains
@@ -82,17 +83,17 @@ class OccurrenceObserver(PassObserver):
         self.unknown: set[str] = set()
         self.lost = 0
         self._forward_flops: dict[str, int] = {}
-        self._running: list[
-            tuple[_Pass | None, OperationCounter | None, ExitStack]
-        ] = []
         self._pending: list[_Pass] = []
         self._parameters: tuple[int, int, str] | None = None
-        self._after = model.register_forward_hook(self._leave, always_call=True)
 
-    def close(self) -> None:
-        """Stop watching; the module is as it was before."""
-        super().close()
-        self._after.remove()
+    def _entrances(self, model: Any) -> list[Any]:
+        return [model]
+
+    def _calls(self) -> list[tuple[_Pass | None, OperationCounter | None, ExitStack]]:
+        """Return this thread's running calls, the innermost last."""
+        if not hasattr(self._running, "calls"):
+            self._running.calls = []
+        return self._running.calls  # type: ignore[no-any-return]
 
     def settle(self) -> None:
         """Say which passes with gradients had no backward pass."""
@@ -161,22 +162,24 @@ class OccurrenceObserver(PassObserver):
         )
 
     @torch.compiler.disable
-    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
+    def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
         seen, counter, modes = None, None, ExitStack()
         try:
             # a pass inside a backward pass is recomputation, and counted there
-            if torch._C._current_graph_task_id() == -1 and not self._running:
+            if torch._C._current_graph_task_id() == -1 and not self._calls():
                 seen = self._read(module, args, kwargs)
             if seen is not None and seen.signature not in self._forward_flops:
                 counter = OperationCounter()
-                modes.enter_context(angles_uncounted(module, counter))
+                if not getattr(module, "_is_replica", False):
+                    # replicas share their hooks with other threads
+                    modes.enter_context(angles_uncounted(module, counter))
                 modes.enter_context(counter)
         except Exception as error:  # noqa: BLE001 a broken meter may not stop training
             self._on_gap("a forward pass could not be read", error)
-        self._running.append((seen, counter, modes))
+        self._calls().append((seen, counter, modes))
 
     def _read(self, module: Any, args: Any, kwargs: Any) -> _Pass:
-        adapters = self._adapters_on(module)
+        adapters = self._adapters_on()
         kind = self._kind(module, kwargs, adapters)
         first, rows, tokens = _sizes(args, kwargs)
         signature = repr(
@@ -196,8 +199,10 @@ class OccurrenceObserver(PassObserver):
         return _Pass(signature, kind, adapters, label, shape)
 
     @torch.compiler.disable
-    def _leave(self, module: Any, args: Any, output: Any) -> None:
-        seen, counter, modes = self._running.pop()
+    def _leave(self, module: Any, output: Any) -> None:
+        if not (calls := self._calls()):
+            return  # watched since the middle of this call
+        seen, counter, modes = calls.pop()
         modes.close()
         if seen is None or output is None:
             return  # recomputation, unreadable, or the pass raised
