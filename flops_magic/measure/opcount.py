@@ -27,6 +27,7 @@ from dataclasses import dataclass, fields, replace
 from operator import add, sub
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from flops_magic.core.profile import FlopsProfile, PassCost
@@ -87,8 +88,9 @@ def profile_model(
         InputError: for an unknown method or pattern.
         MissingPackageError: when torch, transformers or peft is needed and missing.
     """
-    # the caller's own modes, a profiler say, are not to see these walks
-    with _disable_current_modes():
+    # the caller's own modes, a profiler say, are not to see these walks; and where the
+    # caller takes no gradients, these walks still do
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
         plan = blueprint_of(
             model_or_config,
             method=method,
