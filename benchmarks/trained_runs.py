@@ -318,7 +318,7 @@ class PlainLoop:
 def runs(bench):
     """Return every run: its name, and what makes it."""
     lora = bench.lora
-    found = {
+    return {
         "Trainer, full": bench.trainer,
         "Trainer, evaluation inside": lambda: bench.trainer(
             eval_strategy="steps", eval_steps=1
@@ -337,9 +337,7 @@ def runs(bench):
         "Reward": bench.reward,
         "DPO": bench.dpo,
         "DPO, LoRA q,v": lambda: bench.dpo(lora()),
-        "DPO, references precomputed": lambda: bench.dpo(
-            precompute_ref_log_probs=True
-        ),
+        "DPO, references precomputed": lambda: bench.dpo(precompute_ref_log_probs=True),
         "KTO": bench.kto,
         "KTO, references precomputed": lambda: bench.kto(precompute_ref_log_probs=True),
         "GRPO, beta 0": lambda: bench.online("GRPO", beta=0.0),
@@ -354,7 +352,6 @@ def runs(bench):
         "CPO (SimPO)": lambda: bench.preference("CPO", loss_type="simpo"),
         "Online DPO, reward model": bench.online_dpo,
     }
-    return found
 
 
 def parts_of(record):

@@ -10,11 +10,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+import torch._dynamo.eval_frame
 
+Hook = TypeVar("Hook", bound=Callable[..., Any])
 Counted = Callable[[Any, Any, Any], AbstractContextManager[None]]
+
+
+def inlined_only(hook: Hook) -> Hook:
+    """Keep dynamo from compiling a hook by itself, where it runs beside a graph.
+
+    What is traced as part of an outer module is not touched by this. Without it dynamo
+    makes a graph of nothing of each hook and guards the tensors that the hook is given.
+    """
+    skip = getattr(torch._dynamo.eval_frame, "skip_code", None)
+    if skip is not None:
+        skip(hook.__code__)
+    return hook
 
 
 def watching_compiled(meters: list[Any], call: Any) -> Any:

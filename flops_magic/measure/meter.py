@@ -127,6 +127,12 @@ class TrainerMeter:
         """Watch a model that is called and unknown; parts of known ones are known."""
         if id(module) in self._known_parts or self.current_purpose() is None:
             return
+        try:
+            self._meet(module, args, kwargs)
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self.gap(f"model {type(module).__name__}", error)
+
+    def _meet(self, module: Any, args: Any, kwargs: Any) -> None:
         bases = [watched.base for watched in self._watched.values()]
         self._known_parts = {id(part) for base in bases for part in base.modules()}
         if id(module) in self._known_parts:
@@ -139,8 +145,8 @@ class TrainerMeter:
         if torch.is_grad_enabled() and trains and self.current_purpose() == "train":
             self.gap(
                 f"model {type(module).__name__}",
-                "it ran with gradients, but no Trainer holds it and nobody named it; if "
-                "it trains, name it (--model), or its backward passes are not counted",
+                "it ran with gradients, but no Trainer holds it and nobody named it; "
+                "its backward passes are not counted; if it trains, name it (--model)",
             )
 
     def compiled_pass(self, module: Any, args: Any, kwargs: Any) -> Any:
@@ -235,9 +241,11 @@ class TrainerMeter:
     def settle(self) -> None:
         """Read what was left on the device, and count what has no cost yet."""
         if (size := world_size()) > 1 and not self.gathered:
+            why = "training did not come to its end"
+            if self.loop:
+                why = "a loop of your own adds up in none; each process has a record"
             self.gap(
-                f"the other {size - 1} processes",
-                "their passes are missing: training did not come to its end",
+                f"the other {size - 1} processes", f"their passes are missing: {why}"
             )
         for watched in self._watched.values():
             watched.observer.settle()

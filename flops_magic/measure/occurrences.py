@@ -163,6 +163,8 @@ class OccurrenceObserver(PassObserver):
 
     @torch.compiler.disable
     def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
+        if not self.watches(module):
+            return  # a copy, which has the hook too
         seen, counter, modes = None, None, ExitStack()
         try:
             # a pass inside a backward pass is recomputation, and counted there
@@ -200,8 +202,8 @@ class OccurrenceObserver(PassObserver):
 
     @torch.compiler.disable
     def _leave(self, module: Any, output: Any) -> None:
-        if not (calls := self._calls()):
-            return  # watched since the middle of this call
+        if not self.watches(module) or not (calls := self._calls()):
+            return  # a copy, or watched since the middle of this call
         seen, counter, modes = calls.pop()
         modes.close()
         if seen is None or output is None:

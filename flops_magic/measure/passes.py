@@ -17,12 +17,8 @@ import torch
 
 from flops_magic.core.profile import PassShape
 from flops_magic.core.tally import Tally
-from flops_magic.measure.shapes import (
-    NoTokensError,
-    cached_len,
-    first_tensor,
-    packed_sums,
-)
+from flops_magic.measure.compiled import inlined_only
+from flops_magic.measure.shapes import cached_len, first_tensor, packed_sums
 
 GapSink = Callable[[str, BaseException], None]
 Purpose = Callable[[], str | None]
@@ -83,10 +79,7 @@ class PassObserver:
             self._handles += [before, after]
 
     def _entrances(self, model: Any) -> list[Any]:
-        """Return the modules at which a pass may enter the model, the outer first."""
-        backbone = getattr(model, getattr(model, "base_model_prefix", "") or "", None)
-        within = isinstance(backbone, torch.nn.Module) and backbone is not model
-        return [model, backbone] if within else [model]
+        return entrances(model)
 
     def close(self) -> None:
         """Stop watching; the model is as it was before."""
@@ -147,12 +140,14 @@ class PassObserver:
     # Hooks are traced when an outer module is compiled: nothing may stay of them in
     # the graph, so they end before the part that torch.compile may not see.
 
+    @inlined_only
     def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
-        if not self.outside and self.watches(module):
+        if not self.outside:
             self._enter(module, args, kwargs)
 
+    @inlined_only
     def _after(self, module: Any, args: Any, output: Any) -> None:
-        if not self.outside and self.watches(module):
+        if not self.outside:
             self._leave(module, output)
 
     @torch.compiler.disable
@@ -160,11 +155,15 @@ class PassObserver:
         running = self._running
         if getattr(running, "counted_at", None) is not None:
             return  # inside of a pass that was counted
-        try:
-            self._observe(module, args, kwargs)
-        except NoTokensError as error:
-            running.unread = (module, error)  # it may enter further inside
+        if not self.watches(module):
+            return  # a copy, which has the hook too
+        tokens = first_tensor(args, kwargs)
+        if tokens is None:  # it may enter further inside
+            problem = f"no input of 2 dimensions among {sorted(kwargs)}"
+            running.unread = (module, TypeError(problem))
             return
+        try:
+            self._observe(module, tokens, kwargs)
         except Exception as error:  # noqa: BLE001 a broken meter may not stop training
             self._on_gap("a forward pass could not be read", error)
         running.counted_at, running.unread = module, None
@@ -179,8 +178,7 @@ class PassObserver:
             running.unread = None
             self._on_gap("a forward pass could not be read", unread[1])
 
-    def _observe(self, module: Any, args: Any, kwargs: Any) -> None:
-        tokens = first_tensor(args, kwargs)
+    def _observe(self, module: Any, tokens: torch.Tensor, kwargs: Any) -> None:
         batch_size, query_len = int(tokens.shape[0]), int(tokens.shape[1])
         adapters = self._adapters_on()
         kind = self._kind(module, kwargs, adapters)
@@ -250,6 +248,13 @@ class PassObserver:
             self._real_tokens = real if known is None else known + real.to(known.device)
         if real.device.type == "cpu":
             self.read_device()
+
+
+def entrances(model: Any) -> list[Any]:
+    """Return the modules at which a pass may enter a model, the outer one first."""
+    backbone = getattr(model, getattr(model, "base_model_prefix", "") or "", None)
+    within = isinstance(backbone, torch.nn.Module) and backbone is not model
+    return [model, backbone] if within else [model]
 
 
 class Nobody:

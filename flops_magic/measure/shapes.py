@@ -7,19 +7,15 @@ from typing import Any
 import torch
 
 
-class NoTokensError(TypeError):
-    """A call of a model whose inputs hold no tokens."""
-
-
-def first_tensor(args: Any, kwargs: Any) -> torch.Tensor:
-    """Return what the model reads: ids (B, S) or embeddings (B, S, h)."""
+def first_tensor(args: Any, kwargs: Any) -> torch.Tensor | None:
+    """Return what the model reads: ids (B, S), embeddings (B, S, h), or nothing."""
     for name in ("input_ids", "inputs_embeds", "decoder_input_ids", "input_features"):
         if isinstance(found := kwargs.get(name), torch.Tensor):
             return found
     for value in (*args, *kwargs.values()):
         if isinstance(value, torch.Tensor) and value.dim() >= 2:
             return value
-    raise NoTokensError(f"no input of 2 dimensions among {sorted(kwargs)}")
+    return None
 
 
 def packed_sums(kwargs: Any, mask: Any, positions: int) -> torch.Tensor | None:

@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensor
 
+from flops_magic.measure.compiled import inlined_only
 from flops_magic.measure.passes import Nobody
 
 Introduce = Callable[[Any, Any, Any], None]
@@ -49,9 +50,15 @@ class Strangers:
             model.register_forward_pre_hook(self, with_kwargs=True, prepend=True)
         )
 
+    @inlined_only
     def __call__(self, module: Any, args: Any, kwargs: Any) -> None:
         """A model is called; inside a compiled graph nothing of this remains."""
-        if not torch.compiler.is_compiling() and not is_fake(module):
+        if not torch.compiler.is_compiling():
+            self._meet(module, args, kwargs)
+
+    @torch.compiler.disable
+    def _meet(self, module: Any, args: Any, kwargs: Any) -> None:
+        if not is_fake(module):
             self._introduce(module, args, kwargs)
 
     def __deepcopy__(self, memo: Any) -> Strangers:
