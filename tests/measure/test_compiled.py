@@ -62,7 +62,8 @@ def test_a_compiled_model_keeps_its_one_graph_and_is_counted(how, adapters, back
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_trainer_that_compiles_is_counted(tmp_path):
+def test_a_trainer_that_compiles_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "no")  # the Trainer leaves its own
     trainer = tiny.trainer(
         tiny.llama(), tmp_path, torch_compile=True, torch_compile_backend="eager"
     )
