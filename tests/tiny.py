@@ -64,3 +64,16 @@ def trainer(model, folder, **changes):
     return Trainer(
         model, arguments(folder, **changes), train_dataset=rows(), eval_dataset=rows(4)
     )
+
+
+def measured(make):
+    """Make a trainer and train it; return the meter, which found nothing amiss."""
+    from flops_magic.measure.meter import TrainerMeter
+    from flops_magic.measure.trainers import patched_trainers
+
+    meter = TrainerMeter()
+    with patched_trainers(meter):
+        make().train()
+        meter.settle()
+    assert not meter.gaps
+    return meter

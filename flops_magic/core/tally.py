@@ -6,6 +6,7 @@ when somebody asks, and taken again by ``verify`` from the record.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -123,11 +124,13 @@ class Tally:
 
     Beyond a few hundred distinct shapes the rest are merged into one row a kind:
     costs are linear in the summed shape, so the FLOPs stay exact. Passes whose cost
-    holds for their label only are never merged.
+    holds for their label only are never merged. Threads may add at the same time:
+    data-parallel replicas do.
     """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, bool, str], PassShape] = {}
+        self._adding = threading.Lock()
 
     def add(
         self,
@@ -148,11 +151,12 @@ class Tally:
             merges: False where the pass has a cost of its own, by its label.
         """
         key = (kind, adapters, label)
-        full = len(self._rows) >= _MAX_SHAPES
-        if merges and full and key not in self._rows:
-            key = (kind, adapters, MERGED)
-        known = self._rows.get(key)
-        self._rows[key] = shape if known is None else known + shape
+        with self._adding:
+            full = len(self._rows) >= _MAX_SHAPES
+            if merges and full and key not in self._rows:
+                key = (kind, adapters, MERGED)
+            known = self._rows.get(key)
+            self._rows[key] = shape if known is None else known + shape
 
     def rows(self) -> tuple[HistogramRow, ...]:
         """Return the histogram, sorted."""

@@ -24,7 +24,7 @@ from transformers import masking_utils
 
 from flops_magic.core.profile import PassShape
 from flops_magic.errors import UnsupportedModelError
-from flops_magic.measure.layers import Repeat, keep_layers
+from flops_magic.measure.layers import Repeat, find_repeats, keep_layers
 from flops_magic.measure.mixture import idle_expert_parameters, text_config
 
 _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
@@ -197,6 +197,12 @@ class Blueprint:
                 module.training = False
         with self.checkpointed_layers(checkpointing), self._input_grads():
             return self.model(**inputs).logits
+
+    def reach_inputs(self) -> None:
+        """Let backward passes go down to the embeddings, whatever is frozen."""
+        if not self.input_grads:
+            self.input_grads = True
+            self.repeats = find_repeats(self.base, True)
 
     def clear_gradients(self) -> None:
         """Drop the fake gradients of a walk."""

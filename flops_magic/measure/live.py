@@ -137,7 +137,7 @@ def _logical_shape(parameter: Any) -> tuple[int, ...] | None:
 
 def _plain_class(cls: type) -> type:
     """Return the transformers class under the one that FSDP2 derives from it."""
-    return cls.__mro__[1] if cls.__name__.startswith("FSDP") else cls
+    return next(c for c in cls.__mro__ if not c.__name__.startswith("FSDP"))
 
 
 def _active_adapter(model: Any) -> str | None:

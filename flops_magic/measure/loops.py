@@ -15,6 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from flops_magic.measure.live import base_model
 from flops_magic.measure.meter import TrainerMeter
+from flops_magic.measure.passes import entrances
 
 Models = Callable[[], Mapping[str, Any]]
 
@@ -34,7 +35,8 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
             if not isinstance(model, torch.nn.Module) or seen.get(name) is model:
                 continue
             rebound = called is None and name in seen
-            if rebound or called is model or called is base_model(model):
+            base = base_model(model)
+            if rebound or any(called is one for one in (model, *entrances(base))):
                 if rebound:
                     meter.gap(
                         f"model {name!r}",
@@ -43,13 +45,16 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
                 seen[name] = model
                 meter.watch_loop_model(model)
 
+    def watch_quietly(called: Any = None) -> None:
+        try:
+            watch(called)
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            meter.gap("a model could not be watched", error)
+
     def stepped(*_: Any) -> None:
         if meter.in_trainer:
             return  # a Trainer reports its own steps
-        try:
-            watch()
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            meter.gap("a model could not be watched", error)
+        watch_quietly()
         meter.step_ended()
 
     handle = register_optimizer_step_post_hook(stepped)
@@ -67,12 +72,15 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
         return plain(self, *args, **kwargs)
 
     torch.nn.Module.__call__ = call
+    meter.on_call = watch_quietly
+    meter.look_for_strangers()
     try:
         with meter.purpose("train"):
             meter.loop = True
             yield
     finally:
         meter.loop = False
+        meter.on_call = None
         torch.nn.Module.__call__ = plain
         handle.remove()
         for name in set(models()) - set(seen):

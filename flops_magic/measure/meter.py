@@ -5,29 +5,27 @@ Whatever the meter does wrong is recorded as a gap; the user's training goes on.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sized
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import transformers
 
-from flops_magic.core.judge import parameters_without_adapters
-from flops_magic.core.record import ModelUse
-from flops_magic.core.tally import FlopTotals, histogram_flops
 from flops_magic.errors import CountingError
-from flops_magic.measure.environment import model_id
+from flops_magic.measure.compiled import watch_in_place
+from flops_magic.measure.facts import a_trainer_is_being_made, training_facts
 from flops_magic.measure.live import base_model, unwrapped
 from flops_magic.measure.mixed import MixedObserver, is_mixed
 from flops_magic.measure.occurrences import OccurrenceObserver
 from flops_magic.measure.passes import PassObserver
 from flops_magic.measure.ranks import of_the_others, world_size
+from flops_magic.measure.readings import Readings
+from flops_magic.measure.strangers import Strangers
 from flops_magic.measure.watched import Watched
 
 
-class TrainerMeter:
+class TrainerMeter(Readings):
     """What the Trainers of one run do, in passes, steps and FLOPs.
 
     Attributes:
@@ -42,10 +40,13 @@ class TrainerMeter:
             step; what it raises ends that training.
         stop_now: whether training is to stop after this step.
         loop: whether a loop of the user's own trains, rather than a Trainer alone.
+        on_call: told of a compiled model that is about to be called, in such a loop.
+        strangers: models that nobody holds or named.
         listeners: called after every optimizer step and when training begins and ends.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.steps = 0
         self.steps_planned: int | None = None
         self.facts: dict[str, Any] = {}
@@ -56,7 +57,10 @@ class TrainerMeter:
         self.on_training: Callable[[], None] = _nothing
         self.stop_now = False
         self.loop = False
-        self._watched: dict[int, Watched] = {}
+        self.on_call: Callable[[Any], None] | None = None
+        self.strangers = Strangers(self._introduce)
+        self._restore: list[Callable[[], None]] = []
+        self._known_parts: set[int] = set()
         self._purposes: list[str] = []
 
     def gap(self, where: str, error: BaseException | str) -> None:
@@ -81,8 +85,10 @@ class TrainerMeter:
         model = getattr(trainer, "model", None)
         self.watch_model(model, role="trained")
         for value in list(vars(trainer).values()):
-            if isinstance(value, torch.nn.Module) and value is not model:
-                self._watch_other(value, model)
+            # reward functions come in lists, and some of them are models
+            for one in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(one, torch.nn.Module) and one is not model:
+                    self._watch_other(one, model)
 
     def _watch_other(self, module: Any, trained: Any) -> None:
         """Watch a reference, teacher or reward model; no wrapper."""
@@ -98,19 +104,71 @@ class TrainerMeter:
         compiled = hasattr(model, "_orig_mod")
         model = unwrapped(model)
         base = base_model(model)
+        for module in (model, base):
+            if restore := watch_in_place(module, self.compiled_pass):
+                self._restore.append(restore)
         if (known := self._watched.get(id(base))) is not None:
-            known.model = model
+            if known.model is not model:
+                known.model = model
+                known.forget_cost()
             known.compiled |= compiled
+            if known.observer.role == "other":
+                known.observer.role = role  # it has met its Trainer
             return
         watch = MixedObserver if is_mixed(base) else PassObserver
         observer = watch(base, role=role, purpose=self.current_purpose, on_gap=self.gap)
         self._watched[id(base)] = Watched(model, base, observer, compiled=compiled)
 
+    def look_for_strangers(self) -> None:
+        """Find the models that nobody holds or named; their passes are shown."""
+        try:
+            self.strangers.look()
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self.gap("models that no Trainer holds", error)
+
+    def _introduce(self, module: Any, args: Any, kwargs: Any) -> None:
+        """Watch a model that is called and unknown; parts of known ones are known."""
+        if id(module) in self._known_parts or self.current_purpose() is None:
+            return
+        try:
+            self._meet(module, args, kwargs)
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            self.gap(f"model {type(module).__name__}", error)
+
+    def _meet(self, module: Any, args: Any, kwargs: Any) -> None:
+        bases = [watched.base for watched in self._watched.values()]
+        self._known_parts = {id(part) for base in bases for part in base.modules()}
+        if id(module) in self._known_parts:
+            return
+        self.watch_model(module, role="other")
+        self.count_costs()
+        self._known_parts |= {id(part) for part in module.modules()}
+        self._watched[id(module)].observer.enter(args, kwargs)
+        trains = any(p.requires_grad for p in module.parameters())
+        if torch.is_grad_enabled() and trains and self.current_purpose() == "train":
+            self.gap(
+                f"model {type(module).__name__}",
+                "it ran with gradients, but no Trainer holds it and nobody named it; "
+                "its backward passes are not counted; if it trains, name it (--model)",
+            )
+
+    def compiled_pass(self, module: Any, args: Any, kwargs: Any) -> Any:
+        """Return a context that counts a compiled model's pass before its graph."""
+        if self.on_call is not None:
+            self.on_call(module)
+        watched = self._watched.get(id(base_model(module)))
+        if watched is None:
+            return nullcontext()
+        live = isinstance(watched.observer, OccurrenceObserver)
+        if live and not isinstance(watched.observer, MixedObserver):
+            return nullcontext()
+        return watched.observer.compiled_pass(args, kwargs)
+
     def current_purpose(self) -> str | None:
         """Return what the run is doing now; None outside of a Trainer."""
         if self._purposes:
             return self._purposes[-1]
-        return "setup" if _a_trainer_is_being_made() else None
+        return "setup" if a_trainer_is_being_made() else None
 
     def enter_training(self, args: Any, state: Any, model: Any, more: Any) -> None:
         """Count the cost of a model's passes, now that its training is set up.
@@ -132,6 +190,7 @@ class TrainerMeter:
         watched.trains = True
         watched.compiled |= bool(getattr(args, "torch_compile", False))
         self.count_costs()
+        self.look_for_strangers()
         self._tell()
 
     @property
@@ -188,9 +247,11 @@ class TrainerMeter:
     def settle(self) -> None:
         """Read what was left on the device, and count what has no cost yet."""
         if (size := world_size()) > 1 and not self.gathered:
+            why = "training did not come to its end"
+            if self.loop:
+                why = "a loop of your own adds up in none; each process has a record"
             self.gap(
-                f"the other {size - 1} processes",
-                "their passes are missing: training did not come to its end",
+                f"the other {size - 1} processes", f"their passes are missing: {why}"
             )
         for watched in self._watched.values():
             watched.observer.settle()
@@ -209,68 +270,6 @@ class TrainerMeter:
             except Exception as error:  # noqa: BLE001 a broken gauge may not stop training
                 self.gap("the display of progress", error)
 
-    def models(self) -> tuple[ModelUse, ...]:
-        """Return what ran, model by model; the trained ones first."""
-        uses = []
-        for watched in self._watched.values():
-            rows = watched.rows()
-            if not rows and not watched.trains:
-                continue
-            uses.append(watched.use())
-        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
-
-    def flops(self) -> FlopTotals:
-        """Return the FLOPs so far; nothing is read from the device."""
-        counted = (
-            histogram_flops(w.rows(), profile)
-            for w in list(self._watched.values())
-            if (profile := w.profile) is not None
-        )
-        return sum(counted, FlopTotals())
-
-    def flops_everywhere(self) -> FlopTotals:
-        """Return the FLOPs so far of all processes; each of them calls this."""
-        if world_size() == 1:
-            return self.flops()
-        mine = sum(
-            (
-                histogram_flops(w.observer.tally.rows(), profile)
-                for w in self._watched.values()
-                if (profile := w.profile) is not None
-            ),
-            FlopTotals(),
-        )
-        return sum(of_the_others(mine), mine)
-
-    def tokens(self) -> int:
-        """Return the positions processed in training so far, padding included."""
-        watched = list(self._watched.values())
-        return sum(w.observer.tally.total("train").tokens for w in watched)
-
-    def uncounted(self) -> list[str]:
-        """Return the names of the models that ran and cannot be counted."""
-        return [
-            type(watched.base).__name__
-            for watched in list(self._watched.values())
-            if watched.uncounted and (watched.trains or watched.observer.tally.rows())
-        ]
-
-    def trained_model_id(self) -> str | None:
-        """Return the id of the first model that a Trainer holds."""
-        trained = [w for w in self._watched.values() if w.observer.role == "trained"]
-        started = [w for w in trained if w.trains] or trained
-        return model_id(started[0].base) if started else None
-
-    def trained_parameters(self) -> int | None:
-        """Return P of the first model that trains, adapters left out; None if unknown.
-
-        What it is before training: the size that 6·P·D of the original asks for.
-        """
-        for watched in list(self._watched.values()):
-            if watched.trains and (profile := watched.profile) is not None:
-                return parameters_without_adapters(profile)
-        return None
-
     def gather(self) -> None:
         """Add what the other processes counted; all of them have to call this."""
         watched = list(self._watched.values())
@@ -285,39 +284,10 @@ class TrainerMeter:
         """Take the hooks away again."""
         for watched in self._watched.values():
             watched.observer.close()
+        self.strangers.close()
+        while self._restore:
+            self._restore.pop()()
 
 
 def _nothing() -> None:
     """Nobody asks."""
-
-
-def _a_trainer_is_being_made() -> bool:
-    """Whether a Trainer's ``__init__`` is on the stack.
-
-    TRL's DPO computes its reference log-probabilities there, after the base class is
-    done; asked for passes outside of training only.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "__init__" and isinstance(
-            frame.f_locals.get("self"), transformers.Trainer
-        ):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def training_facts(args: Any, state: Any, kwargs: Any, begun: int) -> dict[str, Any]:
-    """Return the settings that a reader of the record needs; no paths, no tokens."""
-    loader = kwargs.get("train_dataloader")
-    dataset = getattr(loader, "dataset", None)
-    return {
-        "num_train_epochs": str(getattr(args, "num_train_epochs", "")),
-        "max_steps": str(state.max_steps),
-        "resumed_at_step": str(begun),
-        "per_device_train_batch_size": str(args.per_device_train_batch_size),
-        "gradient_accumulation_steps": str(args.gradient_accumulation_steps),
-        "world_size": str(args.world_size),
-        "dataset_fingerprint": str(getattr(dataset, "_fingerprint", "") or "unknown"),
-        "dataset_rows": str(len(dataset)) if isinstance(dataset, Sized) else "unknown",
-    }

@@ -1,28 +1,46 @@
-"""Models of which a profile describes some passes, and not all.
+"""Models of which a profile describes some passes, or a part of each.
 
-A profile of a vision-language or speech model describes its passes on text alone: a
-pass that carries images or sound costs what its towers cost besides. A profile of an
-encoder-decoder describes passes on source and target ids: in generation the encoder
-has run before. What the profile describes is counted by it, however many lengths
-there are; the rest is counted live, by signature.
+A profile of a vision-language or speech model describes its passes on text. A pass
+that carries images or sound is split: its text is counted by the profile, at whatever
+length; what its towers cost beside is counted live, the first of each kind of media,
+as the difference between what ran and what the profile says of the text.
+
+A profile of an encoder-decoder describes passes on source and target ids. In generation
+the encoder runs before and on its own: those passes are counted live, by signature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
-from flops_magic.core.profile import PassShape
-from flops_magic.measure.occurrences import OccurrenceObserver
-from flops_magic.measure.passes import GapSink, PassObserver, Purpose
+from flops_magic.core.profile import PassCost, PassShape
+from flops_magic.measure.occurrences import (
+    OccurrenceObserver,
+    Pass,
+    digest,
+    signature_of,
+)
+from flops_magic.measure.passes import GapSink, PassObserver, Purpose, entrances
+from flops_magic.measure.shapes import first_tensor
 
+MEDIA_TEXT = "text with media"  # label of the text of passes that carry media
+_TEXT = "text alone"
 _NO_LABEL = -100  # transformers leaves these positions out of the loss
-# tensors of numbers that say how a text is read, and are no input of their own
-_ABOUT_TEXT = ("attention_mask", "inputs_embeds", "past_key_values", "position_ids")
+# what says of a text what it is and how it is read
+_ABOUT_TEXT = frozenset(
+    {
+        *("input_ids", "inputs_embeds", "attention_mask", "position_ids", "labels"),
+        *("past_key_values", "cache_position", "use_cache", "token_type_ids"),
+        *("mm_token_type_ids", "logits_to_keep", "num_logits_to_keep", "return_dict"),
+        *("num_items_in_batch", "shift_labels", "output_attentions", "rope_deltas"),
+        *("output_hidden_states", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q"),
+        *("max_length_k", "seq_idx"),
+    }
+)
 
 
 def is_mixed(model: Any) -> bool:
@@ -34,48 +52,43 @@ def is_mixed(model: Any) -> bool:
 
 
 class MixedObserver(OccurrenceObserver):
-    """Counts a pass by the profile where that describes it, and live elsewhere.
+    """Counts by the profile what it describes, and the rest live.
 
-    Passes on text that share a backward pass with one that is counted live are counted
-    live as well, if they come after it; if they come before, their backward pass is
-    counted twice: never too low.
+    A pass on text that shares its backward pass with one that carries media is told
+    apart from it, but for the first of them, if it comes before: its backward pass is
+    then counted twice, never too low.
 
     Attributes:
-        compiled: whether ``torch.compile`` hides what would be counted live.
         profiled: whether there is a profile; without one every pass is counted live.
+        text_costs: what the text of a pass with media costs; None while unknown.
     """
 
     def __init__(
         self, model: Any, *, role: str, purpose: Purpose, on_gap: GapSink
     ) -> None:
         """Watch ``model`` until ``close``; see ``PassObserver``."""
-        self.compiled = False
         self.profiled = True
-        self._two_lengths = bool(getattr(model.config, "is_encoder_decoder", False))
+        self.text_costs: Mapping[str, PassCost] | None = None
+        self.two_lengths = bool(getattr(model.config, "is_encoder_decoder", False))
+        self._encoder = model.get_encoder() if self.two_lengths else None
+        self._media_trained = False
         super().__init__(model, role=role, purpose=purpose, on_gap=on_gap)
-        self._of_the_encoder: list[Any] = []
-        if self._two_lengths:
-            # in generation the encoder is called outside of the model's own pass
-            encoder = model.get_encoder()
-            live = partial(OccurrenceObserver._hook, self)
-            self._of_the_encoder = [
-                encoder.register_forward_pre_hook(live, with_kwargs=True),
-                encoder.register_forward_hook(self._leave, always_call=True),
-            ]
 
-    def close(self) -> None:
-        """Stop watching; the module is as it was before."""
-        super().close()
-        for handle in self._of_the_encoder:
-            handle.remove()
+    def _entrances(self, model: Any) -> list[Any]:
+        # in generation the encoder is called outside of the model's own pass
+        encoder = [self._encoder] if self._encoder is not None else []
+        return [*entrances(model), *encoder]
 
     @torch.compiler.disable
-    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
-        if self.profiled and not self.pending and self._described(args, kwargs):
-            self._running.append((None, None, ExitStack()))
-            PassObserver._hook(self, module, args, kwargs)
-        elif self.compiled:
-            self._running.append((None, None, ExitStack()))
+    def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
+        if not self.watches(module):
+            return  # a copy, which has the hook too
+        described = not self._calls() and self._described(module, args, kwargs)
+        if described and not self._beside_media(module, kwargs):
+            self._calls().append((None, None, ExitStack()))
+            PassObserver._enter(self, module, args, kwargs)
+        elif self.outside and not self._calls():
+            self._calls().append((None, None, ExitStack()))
             self.lost += 1
             self._on_gap(
                 f"{type(module).__name__}",
@@ -85,10 +98,17 @@ class MixedObserver(OccurrenceObserver):
                 ),
             )
         else:
-            super()._hook(module, args, kwargs)
+            super()._enter(module, args, kwargs)
 
-    def _described(self, args: Any, kwargs: Mapping[str, Any]) -> bool:
-        if self._two_lengths:
+    @torch.compiler.disable
+    def _leave(self, module: Any, output: Any) -> None:
+        PassObserver._leave(self, module, output)
+        super()._leave(module, output)
+
+    def _described(self, module: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
+        if not self.profiled or module is self._encoder:
+            return False
+        if self.two_lengths:
             ids = kwargs.get("input_ids")
             return (
                 isinstance(ids, torch.Tensor)
@@ -97,11 +117,79 @@ class MixedObserver(OccurrenceObserver):
                 and kwargs.get("past_key_values") is None
                 and target_len(kwargs) is not None
             )
-        return not any(map(_is_media, (*args, *_values(kwargs))))
+        return not any(map(_is_media, (*args, *_besides_text(kwargs))))
+
+    def _beside_media(self, module: Any, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a pass on text may share its backward pass with one with media."""
+        if not self._media_trained or self.text_costs is None or self.outside:
+            return False
+        return self._kind(module, kwargs, self._adapters_on()) == "train"
+
+    def _read(self, module: Any, args: Any, kwargs: Any) -> Pass:
+        tokens = first_tensor((), kwargs)
+        split = self.profiled and not self.two_lengths and self.text_costs is not None
+        if not split or tokens is None:
+            return super()._read(module, args, kwargs)
+        adapters = self._adapters_on()
+        kind = self._kind(module, kwargs, adapters)
+        text, label = self._dense(tokens, kwargs)
+        if kind == "train":
+            self._count_real(kwargs, text.tokens)
+        if self._described(module, args, kwargs):
+            return Pass(_TEXT, kind, adapters, label, PassShape(), flops=0, text=text)
+        self._media_trained |= kind == "train"
+        media = {k: v for k, v in kwargs.items() if k not in _ABOUT_TEXT}
+        signature = repr(
+            (
+                torch.is_grad_enabled(),
+                kind == "train",
+                module.training,
+                adapters,
+                signature_of(args),
+                signature_of(media),
+            )
+        )
+        label = f"media ~{digest(signature)}"
+        return Pass(signature, kind, adapters, label, PassShape(calls=1), text=text)
+
+    def _known_flops(self, seen: Pass) -> int | None:
+        return 0 if seen.signature == _TEXT else super()._known_flops(seen)
+
+    def _beside_text(self, seen: Pass, name: str, flops: int) -> int:
+        if not seen.text.calls or self.text_costs is None:
+            return flops
+        full = (
+            name if name != "forward" or seen.adapters else f"{name}_without_adapters"
+        )
+        cost = self.text_costs.get(full, PassCost())
+        return max(flops - cost.flops(seen.text), 0)
+
+    @contextmanager
+    def backward(self, *, counted: bool = True) -> Iterator[None]:
+        """Count the backward pass inside the block; see ``OccurrenceObserver``."""
+        if any(one.signature != _TEXT for one in self._pending):
+            with super().backward(counted=counted):
+                yield
+            return
+        passes, self._pending = self._pending, []
+        try:
+            yield
+        except BaseException:
+            self._pending = passes
+            raise
+        for one in passes:
+            self._add(one, {})
+
+    def _add(self, seen: Pass, costs: Mapping[str, int]) -> None:
+        if seen.text.calls:
+            label = seen.label if seen.signature == _TEXT else MEDIA_TEXT
+            self.tally.add(seen.kind, seen.text, label=label, adapters=seen.adapters)
+        if seen.signature != _TEXT:
+            super()._add(seen, costs)
 
     def _count_real(self, kwargs: Mapping[str, Any], positions: int) -> None:
         super()._count_real(kwargs, positions)
-        if not self._two_lengths or not self._described((), kwargs):
+        if not self.two_lengths or not self._described(None, (), kwargs):
             return
         if (mask := kwargs.get("decoder_attention_mask")) is not None:
             self._add_real(mask.detach().ne(0))
@@ -114,7 +202,7 @@ class MixedObserver(OccurrenceObserver):
         self, tokens: torch.Tensor, kwargs: Mapping[str, Any]
     ) -> tuple[PassShape, str]:
         shape, label = super()._dense(tokens, kwargs)
-        target = target_len(kwargs) if self._two_lengths else None
+        target = target_len(kwargs) if self.two_lengths else None
         if target is None:
             return shape, label
         return shape.with_target(target), f"{label}→{target}"
@@ -128,7 +216,7 @@ def target_len(kwargs: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _values(kwargs: Mapping[str, Any]) -> Iterator[Any]:
+def _besides_text(kwargs: Mapping[str, Any]) -> Iterator[Any]:
     """Yield what is passed besides the text, lists opened."""
     for name, value in kwargs.items():
         if name in _ABOUT_TEXT:

@@ -15,14 +15,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from flops_magic.core.profile import FlopsProfile, PassCost, PassShape, cost_by_shape
 from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
-from flops_magic.measure.passes import GapSink, PassObserver, Purpose, cached_len
+from flops_magic.measure.passes import GapSink, PassObserver, Purpose
+from flops_magic.measure.shapes import cached_len
 
 MAX_SIGNATURES = 256
 METHOD = {True: "full", False: "spectrum"}  # by whether every parameter trains
@@ -35,7 +36,7 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class _Pass:
+class Pass:
     """A forward pass: what it looked like, and what it cost."""
 
     signature: str
@@ -44,6 +45,7 @@ class _Pass:
     label: str
     shape: PassShape
     flops: int | None = None
+    text: PassShape = field(default_factory=PassShape)  # what a profile counts of it
 
 
 class RecomputeCounter(OperationCounter):
@@ -82,17 +84,17 @@ class OccurrenceObserver(PassObserver):
         self.unknown: set[str] = set()
         self.lost = 0
         self._forward_flops: dict[str, int] = {}
-        self._running: list[
-            tuple[_Pass | None, OperationCounter | None, ExitStack]
-        ] = []
-        self._pending: list[_Pass] = []
+        self._pending: list[Pass] = []
         self._parameters: tuple[int, int, str] | None = None
-        self._after = model.register_forward_hook(self._leave, always_call=True)
 
-    def close(self) -> None:
-        """Stop watching; the module is as it was before."""
-        super().close()
-        self._after.remove()
+    def _entrances(self, model: Any) -> list[Any]:
+        return [model]
+
+    def _calls(self) -> list[tuple[Pass | None, OperationCounter | None, ExitStack]]:
+        """Return this thread's running calls, the innermost last."""
+        if not hasattr(self._running, "calls"):
+            self._running.calls = []
+        return self._running.calls  # type: ignore[no-any-return]
 
     def settle(self) -> None:
         """Say which passes with gradients had no backward pass."""
@@ -131,8 +133,9 @@ class OccurrenceObserver(PassObserver):
         costs = {"forward": whole.flops or 0, "backward": 0, "recompute": 0}
         if counter is not None:
             self.unknown.update(counter.unknown)
-            costs["backward"] = counter.flops - counter.recompute
-            costs["recompute"] = counter.recompute
+            own = {"backward": counter.flops - counter.recompute}
+            own["recompute"] = counter.recompute
+            costs |= {k: self._beside_text(whole, k, v) for k, v in own.items()}
         self._add(whole, costs if first else {})
 
     def profile(
@@ -161,22 +164,26 @@ class OccurrenceObserver(PassObserver):
         )
 
     @torch.compiler.disable
-    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
+    def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
+        if not self.watches(module):
+            return  # a copy, which has the hook too
         seen, counter, modes = None, None, ExitStack()
         try:
             # a pass inside a backward pass is recomputation, and counted there
-            if torch._C._current_graph_task_id() == -1 and not self._running:
+            if torch._C._current_graph_task_id() == -1 and not self._calls():
                 seen = self._read(module, args, kwargs)
-            if seen is not None and seen.signature not in self._forward_flops:
+            if seen is not None and self._known_flops(seen) is None:
                 counter = OperationCounter()
-                modes.enter_context(angles_uncounted(module, counter))
+                if not getattr(module, "_is_replica", False):
+                    # replicas share their hooks with other threads
+                    modes.enter_context(angles_uncounted(module, counter))
                 modes.enter_context(counter)
         except Exception as error:  # noqa: BLE001 a broken meter may not stop training
             self._on_gap("a forward pass could not be read", error)
-        self._running.append((seen, counter, modes))
+        self._calls().append((seen, counter, modes))
 
-    def _read(self, module: Any, args: Any, kwargs: Any) -> _Pass:
-        adapters = self._adapters_on(module)
+    def _read(self, module: Any, args: Any, kwargs: Any) -> Pass:
+        adapters = self._adapters_on()
         kind = self._kind(module, kwargs, adapters)
         first, rows, tokens = _sizes(args, kwargs)
         signature = repr(
@@ -186,19 +193,21 @@ class OccurrenceObserver(PassObserver):
                 kind == "train",
                 module.training,
                 adapters,
-                _signature(args),
-                _signature(kwargs),
+                signature_of(args),
+                signature_of(kwargs),
             )
         )
-        label = f"{first} ~{_digest(signature)}"
+        label = f"{first} ~{digest(signature)}"
         if kind == "train":
             self._count_real(kwargs, tokens)
         shape = PassShape(calls=1, sequences=rows, tokens=tokens, logits=tokens)
-        return _Pass(signature, kind, adapters, label, shape)
+        return Pass(signature, kind, adapters, label, shape)
 
     @torch.compiler.disable
-    def _leave(self, module: Any, args: Any, output: Any) -> None:
-        seen, counter, modes = self._running.pop()
+    def _leave(self, module: Any, output: Any) -> None:
+        if not self.watches(module) or not (calls := self._calls()):
+            return  # a copy, or watched since the middle of this call
+        seen, counter, modes = calls.pop()
         modes.close()
         if seen is None or output is None:
             return  # recomputation, unreadable, or the pass raised
@@ -213,15 +222,24 @@ class OccurrenceObserver(PassObserver):
                     ),
                 )
                 return
-            self._forward_flops[seen.signature] = counter.flops
+            flops = self._beside_text(seen, "forward", counter.flops)
+            self._forward_flops[seen.signature] = flops
             self.unknown.update(counter.unknown)
-        seen = replace(seen, flops=self._forward_flops[seen.signature])
+        seen = replace(seen, flops=self._known_flops(seen))
         if seen.kind == "train":
             self._pending.append(seen)
         else:
             self._add(seen, {"forward": seen.flops or 0})
 
-    def _add(self, seen: _Pass, costs: Mapping[str, int]) -> None:
+    def _known_flops(self, seen: Pass) -> int | None:
+        """Return what a pass of this signature costs forward; None for a new one."""
+        return self._forward_flops.get(seen.signature)
+
+    def _beside_text(self, seen: Pass, name: str, flops: int) -> int:
+        """Return the part of a pass's FLOPs that no profile counts."""
+        return flops
+
+    def _add(self, seen: Pass, costs: Mapping[str, int]) -> None:
         for name, flops in costs.items():
             full = "forward_without_adapters" if not seen.adapters else name
             full = full if name == "forward" else name
@@ -235,7 +253,7 @@ class OccurrenceObserver(PassObserver):
         )
 
 
-def _together(passes: list[_Pass], counted: bool) -> _Pass:
+def _together(passes: list[Pass], counted: bool) -> Pass:
     """Return the forward passes of one backward pass as one."""
     if len(passes) == 1 and counted:
         return passes[0]
@@ -243,24 +261,27 @@ def _together(passes: list[_Pass], counted: bool) -> _Pass:
     shape = sum((one.shape for one in passes), PassShape())
     return replace(
         passes[0],
-        label=f"{len(passes)} passes ~{_digest(joined)}",
+        label=f"{len(passes)} passes ~{digest(joined)}",
         shape=replace(shape, calls=1),
+        text=sum((one.text for one in passes), PassShape()),
+        signature=joined,
         flops=sum(one.flops or 0 for one in passes),
     )
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return a short digest that names a signature."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _signature(value: Any) -> Any:
+def signature_of(value: Any) -> Any:
     """Return what a pass's cost can depend on: shapes, types and switches."""
     if isinstance(value, torch.Tensor):
         return (tuple(value.shape), str(value.dtype))
     if isinstance(value, Mapping):
-        return sorted((str(key), _signature(item)) for key, item in value.items())
+        return sorted((str(key), signature_of(item)) for key, item in value.items())
     if isinstance(value, (tuple, list)):
-        return [_signature(item) for item in value]
+        return [signature_of(item) for item in value]
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     if hasattr(value, "get_seq_length"):

@@ -30,6 +30,7 @@ from itertools import product
 from operator import add, sub
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from flops_magic.core.profile import FlopsProfile, PassCost
@@ -91,8 +92,9 @@ def profile_model(
         InputError: for an unknown method or pattern.
         MissingPackageError: when torch, transformers or peft is needed and missing.
     """
-    # the caller's own modes, a profiler say, are not to see these walks
-    with _disable_current_modes():
+    # the caller's own modes, a profiler say, are not to see these walks; and where the
+    # caller takes no gradients, these walks still do
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
         plan = blueprint_of(
             model_or_config,
             method=method,
@@ -101,6 +103,18 @@ def profile_model(
             trainable=trainable,
             gradient_checkpointing=gradient_checkpointing,
         )
+        return profile_blueprint(plan)
+
+
+def profile_reached(model: Any) -> FlopsProfile:
+    """Return a live model's profile if its inputs required a gradient.
+
+    Raises:
+        UnsupportedModelError, ShapeFitError: see ``profile_model``.
+    """
+    with _disable_current_modes():
+        plan = blueprint_of(model)
+        plan.reach_inputs()
         return profile_blueprint(plan)
 
 

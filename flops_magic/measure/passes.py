@@ -8,13 +8,17 @@ at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from flops_magic.core.profile import PassShape
 from flops_magic.core.tally import Tally
+from flops_magic.measure.compiled import inlined_only
+from flops_magic.measure.shapes import cached_len, first_tensor, packed_sums
 
 GapSink = Callable[[str, BaseException], None]
 Purpose = Callable[[], str | None]
@@ -23,9 +27,15 @@ Purpose = Callable[[], str | None]
 class PassObserver:
     """Watches one transformers model and feeds a tally.
 
+    A pass is counted once, where it enters the model: at the model's own call, or at
+    its backbone's, which some trainers call by itself to compute the head in pieces.
+    Replicas of the model may run in threads.
+
     Attributes:
         tally: what ran.
-        role: ``trained`` or ``reference``.
+        role: ``trained``, ``reference`` or ``other``.
+        outside: whether the pass that runs was counted before it entered a compiled
+            graph, into which the hooks compile to nothing.
     """
 
     def __init__(
@@ -47,21 +57,47 @@ class PassObserver:
         """
         self.tally = Tally()
         self.role = role
+        self.outside = False
+        self._model = model
         self._purpose = purpose
         self._on_gap = on_gap
+        self._lock = threading.Lock()
+        self._running = threading.local()
         self._adapter_layer: Any = None
         self._adapters_sought = -1
         self._real_tokens: torch.Tensor | None = None
         self._tokens_read = 0
         self._unmasked_tokens = 0
         self._packed: dict[tuple[str, bool], torch.Tensor] = {}
-        self._handle = model.register_forward_pre_hook(
-            self._hook, with_kwargs=True, prepend=True
-        )
+        self._handles = []
+        self._ours = self._entrances(model)
+        for module in self._ours:
+            before = module.register_forward_pre_hook(
+                self._hook, with_kwargs=True, prepend=True
+            )
+            after = module.register_forward_hook(self._after, always_call=True)
+            self._handles += [before, after]
+
+    def _entrances(self, model: Any) -> list[Any]:
+        return entrances(model)
 
     def close(self) -> None:
         """Stop watching; the model is as it was before."""
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
+
+    def __deepcopy__(self, memo: Any) -> PassObserver:
+        """A copied model keeps the hook, which knows its own model."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """A saved model forgets that it was watched."""
+        return Nobody, ()
+
+    def watches(self, module: Any) -> bool:
+        """Whether a module is the model, its backbone or a replica; no copy."""
+        mine = any(module is one for one in self._ours)
+        return mine or getattr(module, "_is_replica", False) is True
 
     def settle(self) -> None:
         """Take stock at the end of a run; waits for the device."""
@@ -69,38 +105,93 @@ class PassObserver:
 
     def read_device(self) -> None:
         """Read what was summed on the device; waits for it."""
-        packed, self._packed = self._packed, {}
+        with self._lock:
+            packed, self._packed = self._packed, {}
+            real, self._real_tokens = self._real_tokens, None
         for (kind, adapters), sums in packed.items():
             shape = PassShape(*sums.tolist())
             self.tally.add(kind, shape, label="packed", adapters=adapters)
-        if self._real_tokens is not None:
-            self._tokens_read += int(self._real_tokens.item())
-            self._real_tokens = None
+        if real is not None:
+            read = int(real.item())
+            with self._lock:
+                self._tokens_read += read
 
     def real_tokens(self) -> int:
         """Return training tokens that are not padding, as far as they were read."""
         return self._unmasked_tokens + self._tokens_read
 
-    @torch.compiler.disable
-    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
+    def enter(self, args: Any, kwargs: Any) -> None:
+        """Count a call that began before the model was watched."""
+        self._enter(self._model, args, kwargs)
+
+    @contextmanager
+    def compiled_pass(self, args: Any, kwargs: Any) -> Iterator[None]:
+        """Count the pass inside the block here, before it enters a compiled graph."""
+        already, self.outside = self.outside, True
+        if not already:
+            self._enter(self._model, args, kwargs)
         try:
-            self._observe(module, args, kwargs)
+            yield
+        finally:
+            self.outside = already
+            if not already:
+                self._leave(self._model, None)
+
+    # Hooks are traced when an outer module is compiled: nothing may stay of them in
+    # the graph, so they end before the part that torch.compile may not see.
+
+    @inlined_only
+    def _hook(self, module: Any, args: Any, kwargs: Any) -> None:
+        if not self.outside:
+            self._enter(module, args, kwargs)
+
+    @inlined_only
+    def _after(self, module: Any, args: Any, output: Any) -> None:
+        if not self.outside:
+            self._leave(module, output)
+
+    @torch.compiler.disable
+    def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
+        running = self._running
+        if getattr(running, "counted_at", None) is not None:
+            return  # inside of a pass that was counted
+        if not self.watches(module):
+            return  # a copy, which has the hook too
+        tokens = first_tensor(args, kwargs)
+        if tokens is None:  # it may enter further inside
+            problem = f"no input of 2 dimensions among {sorted(kwargs)}"
+            running.unread = (module, TypeError(problem))
+            return
+        try:
+            self._observe(module, tokens, kwargs)
         except Exception as error:  # noqa: BLE001 a broken meter may not stop training
             self._on_gap("a forward pass could not be read", error)
+        running.counted_at, running.unread = module, None
 
-    def _observe(self, module: Any, args: Any, kwargs: Any) -> None:
-        tokens = _first_tensor(args, kwargs)
+    @torch.compiler.disable
+    def _leave(self, module: Any, _: Any) -> None:
+        running = self._running
+        if getattr(running, "counted_at", None) is module:
+            running.counted_at = None
+        unread = getattr(running, "unread", None)
+        if unread is not None and unread[0] is module:
+            running.unread = None
+            self._on_gap("a forward pass could not be read", unread[1])
+
+    def _observe(self, module: Any, tokens: torch.Tensor, kwargs: Any) -> None:
         batch_size, query_len = int(tokens.shape[0]), int(tokens.shape[1])
-        adapters = self._adapters_on(module)
+        adapters = self._adapters_on()
         kind = self._kind(module, kwargs, adapters)
         positions = batch_size * query_len
         mask = kwargs.get("attention_mask")
         if kind == "train":
-            self._count_real(kwargs, batch_size * query_len)
-        sums = _packed_sums(kwargs, mask, positions)
+            self._count_real(kwargs, positions)
+        sums = packed_sums(kwargs, mask, positions)
         if sums is not None:
-            known = self._packed.get((kind, adapters))
-            self._packed[kind, adapters] = sums if known is None else known + sums
+            with self._lock:
+                known = self._packed.get((kind, adapters))
+                sums = sums if known is None else known + sums.to(known.device)
+                self._packed[kind, adapters] = sums
             if sums.device.type == "cpu":
                 self.read_device()
             return
@@ -112,7 +203,7 @@ class PassObserver:
     ) -> tuple[PassShape, str]:
         """Return the shape of a pass whose rows are not packed, and its label."""
         batch_size, query_len = int(tokens.shape[0]), int(tokens.shape[1])
-        cached = cached_len(kwargs.get("past_key_values"))
+        cached = cached_len(kwargs.get("past_key_values"), query_len)
         keep = kwargs.get("logits_to_keep", 0)
         scored = batch_size * min(keep, query_len) if isinstance(keep, int) else 0
         shape = PassShape.dense(
@@ -127,10 +218,10 @@ class PassObserver:
             return "train"
         if purpose in ("evaluation", "rollout"):
             return purpose
-        if purpose is None:
-            return "other"
         if purpose == "setup":
             return "reference"
+        if purpose is None or self.role == "other":
+            return "other"
         if self.role == "reference" or not adapters:
             return "reference"
         if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
@@ -138,15 +229,16 @@ class PassObserver:
         # without gradients and in training mode: old log-probabilities for the update
         return "reference" if module.training else "evaluation"
 
-    def _adapters_on(self, module: Any) -> bool:
+    def _adapters_on(self) -> bool:
         """Whether the model's adapters, if any, are in use."""
+        model = self._model
         if self._adapter_layer is None:
-            layers = sum(1 for _ in module.children())
-            if self._adapters_sought == layers and not hasattr(module, "peft_config"):
+            layers = sum(1 for _ in model.children())
+            if self._adapters_sought == layers and not hasattr(model, "peft_config"):
                 return True
             self._adapters_sought = layers
             self._adapter_layer = next(
-                (m for m in module.modules() if hasattr(m, "_disable_adapters")), None
+                (m for m in model.modules() if hasattr(m, "_disable_adapters")), None
             )
             if self._adapter_layer is None:
                 return True
@@ -156,81 +248,32 @@ class PassObserver:
         """Count the training tokens of a pass that are not padding."""
         mask = kwargs.get("attention_mask")
         if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
-            self._unmasked_tokens += positions
+            with self._lock:
+                self._unmasked_tokens += positions
         else:
             self._add_real(mask.detach().ne(0))
 
-    def _add_real(self, real: torch.Tensor) -> None:
+    def _add_real(self, places: torch.Tensor) -> None:
         """Add the true places of a mask, on its device."""
-        number = real.sum()
-        known = self._real_tokens
-        self._real_tokens = number if known is None else known + number.to(known.device)
-        if number.device.type == "cpu":
+        real = places.sum()
+        with self._lock:
+            known = self._real_tokens
+            self._real_tokens = real if known is None else known + real.to(known.device)
+        if real.device.type == "cpu":
             self.read_device()
 
 
-def _first_tensor(args: Any, kwargs: Any) -> torch.Tensor:
-    """Return what the model reads: ids (B, S) or embeddings (B, S, h)."""
-    for name in ("input_ids", "inputs_embeds", "decoder_input_ids", "input_features"):
-        if isinstance(found := kwargs.get(name), torch.Tensor):
-            return found
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, torch.Tensor) and value.dim() >= 2:
-            return value
-    raise TypeError(f"no input of 2 dimensions among {sorted(kwargs)}")
+def entrances(model: Any) -> list[Any]:
+    """Return the modules at which a pass may enter a model, the outer one first."""
+    backbone = getattr(model, getattr(model, "base_model_prefix", "") or "", None)
+    within = isinstance(backbone, torch.nn.Module) and backbone is not model
+    return [model, backbone] if within else [model]
 
 
-def _packed_sums(kwargs: Any, mask: Any, positions: int) -> torch.Tensor | None:
-    """Return the fields of a packed row's ``PassShape``, (6,) int64; None if unpacked.
+class Nobody:
+    """What a saved model has in the place of its observer: hooks that do nothing."""
 
-    Of a sequence of L positions numbered from 0, Σ(2p + 1) = L² and
-    Σ(p + 1) = L·(L + 1)/2: the sums over a packed row need no look at its boundaries.
-    With boundaries given, what lies beyond the last one is padding, a sequence too.
-    """
-    bounds = kwargs.get("cu_seq_lens_q")
-    if isinstance(bounds, torch.Tensor):
-        lengths = bounds.detach().long().diff()
-        spare = (positions - lengths.sum()).reshape(1)
-        sizes = torch.cat([lengths, spare])
-        pairs, causal = (sizes * sizes).sum(), (sizes * (sizes + 1) // 2).sum()
-        return _sums((lengths > 0).sum(), positions, pairs, causal)
-    places = kwargs.get("position_ids")
-    if mask is not None or not isinstance(places, torch.Tensor) or places.dim() != 2:
-        return None
-    if places.shape[1] == 1 or kwargs.get("past_key_values") is not None:
-        return None  # a decoding step: its positions go on where the cache ends
-    places = places.detach().long()
-    starts = (places == 0).sum()
-    if places.device.type == "cpu" and int(starts) == places.shape[0]:
-        return None
-    rows = positions // places.numel()  # one row of positions may serve many
-    return _sums(
-        starts * rows,
-        positions,
-        (2 * places + 1).sum() * rows,
-        (places + 1).sum() * rows,
-    )
+    def __call__(self, *_: Any) -> None:
+        """Do nothing."""
 
-
-def _sums(
-    sequences: torch.Tensor, positions: int, pairs: torch.Tensor, causal: torch.Tensor
-) -> torch.Tensor:
-    one = torch.ones_like(pairs)
-    tokens = one * positions
-    return torch.stack([one, sequences.long(), tokens, pairs, causal, tokens])
-
-
-def cached_len(cache: Any) -> int:
-    """Return how many positions a KV cache holds, without asking the device.
-
-    Raises:
-        TypeError: when only the device knows.
-    """
-    if cache is None:
-        return 0
-    if isinstance(cache, (tuple, list)):
-        return int(cache[0][0].shape[-2]) if cache and cache[0] else 0
-    length = cache.get_seq_length()
-    if not isinstance(length, int):
-        raise TypeError("the cache's length is on the device; rollout attention is low")
-    return length
+    _hook = _after = __call__

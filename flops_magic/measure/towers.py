@@ -26,7 +26,6 @@ from flops_magic.errors import InputError, UnsupportedModelError
 from flops_magic.measure.blueprint import Blueprint
 from flops_magic.measure.building import TEXT_ALONE, blueprint_of
 from flops_magic.measure.flop_formulas import OperationCounter
-from flops_magic.measure.layers import find_repeats
 from flops_magic.measure.media import Media
 from flops_magic.measure.opcount import profile_blueprint
 
@@ -56,10 +55,8 @@ def profile_with_media(
         for count, (name, inputs) in walks:
             for kind, flops in _tower_costs(plan, name, inputs).items():
                 costs[kind] = costs.get(kind, 0) + count * flops
-        if costs["backward"] and not plan.input_grads:
-            # the text's backward pass has to reach what the tower made
-            plan.input_grads = True
-            plan.repeats = find_repeats(plan.base, True)
+        if costs["backward"]:
+            plan.reach_inputs()  # the text's backward pass has to reach the tower
         profile = profile_blueprint(plan)
     notes = tuple(note for note in profile.notes if note != TEXT_ALONE)
     notes = (*notes, media.note)

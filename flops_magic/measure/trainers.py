@@ -14,13 +14,15 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch._dynamo.eval_frame
 import transformers
 from transformers import TrainerCallback
 
+from flops_magic.measure.compiled import watching_compiled
 from flops_magic.measure.meter import TrainerMeter
 
 _ACTIVE: list[TrainerMeter] = []
-_ORIGINALS: list[tuple[Any, str, Any]] = []
+_ORIGINALS: list[tuple[Any, str, Any, bool]] = []
 
 
 class MeterCallback(TrainerCallback):
@@ -110,20 +112,37 @@ def _wrap_all() -> None:
     _wrap(trainer, "__init__", _watching_init)
     _wrap(trainer, "train", _watching_train)
     _wrap(trainer, "evaluation_loop", functools.partial(_for, "evaluation"))
+    if hasattr(trainer, "prediction_loop"):  # transformers 4
+        _wrap(trainer, "prediction_loop", functools.partial(_for, "evaluation"))
     _wrap(generation, "generate", functools.partial(_for, "rollout"))
     _wrap(torch.autograd, "backward", _watching_backward)
+    _wrap(transformers.PreTrainedModel, "__init__", _expecting)
+    compiled = functools.partial(watching_compiled, _ACTIVE)
+    _wrap(torch._dynamo.eval_frame.OptimizedModule, "__call__", compiled)
 
 
 def _wrap(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
     original = getattr(owner, name)
-    _ORIGINALS.append((owner, name, original))
+    _ORIGINALS.append((owner, name, original, name in vars(owner)))
     setattr(owner, name, functools.wraps(original)(wrapper(original)))
 
 
 def _unwrap_all() -> None:
     while _ORIGINALS:
-        owner, name, original = _ORIGINALS.pop()
-        setattr(owner, name, original)
+        owner, name, original, its_own = _ORIGINALS.pop()
+        if its_own:
+            setattr(owner, name, original)
+        else:  # it was inherited
+            delattr(owner, name)
+
+
+def _expecting(call: Any) -> Any:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        call(self, *args, **kwargs)
+        for meter in list(_ACTIVE):
+            _guarded(meter, lambda meter: meter.strangers.expect(self))
+
+    return init
 
 
 def _watching_init(call: Any) -> Any:
@@ -132,6 +151,7 @@ def _watching_init(call: Any) -> Any:
         model = kwargs.get("model", args[0] if args else None)
         for meter in list(_ACTIVE):
             _guarded(meter, lambda meter: meter.watch_model(model, role="trained"))
+            meter.look_for_strangers()
         with _purposes("setup"):
             call(self, *args, **kwargs)
         for meter in list(_ACTIVE):

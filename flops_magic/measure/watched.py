@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flops_magic.core.profile import FlopsProfile, PassCost
+from flops_magic.core.profile import FlopsProfile, PassCost, cost_by_shape
 from flops_magic.core.record import ModelUse
 from flops_magic.core.tally import HistogramRow, Tally
 from flops_magic.errors import CountingError
 from flops_magic.measure.environment import config_sha256, model_id, model_revision
-from flops_magic.measure.mixed import MixedObserver
+from flops_magic.measure.mixed import MEDIA_TEXT, MixedObserver
 from flops_magic.measure.occurrences import OccurrenceObserver
-from flops_magic.measure.opcount import profile_model
+from flops_magic.measure.opcount import profile_model, profile_reached
 from flops_magic.measure.passes import GapSink, PassObserver, Purpose
 
 _MEDIA_NOTE = (
-    "Passes of {} on text are counted by its profile; those that carry images, sound "
-    "or states were counted live, the first of each input shape."
+    "The text of passes of {} is counted by its profile; what images, sound or states "
+    "cost beside it was counted live, the first of each shape of them."
 )
 Share = tuple[tuple[HistogramRow, ...], int, Mapping[str, PassCost]]
 
@@ -56,7 +56,7 @@ class Watched:
         theirs = {k: v for _, _, costs in self._remote for k, v in costs.items()}
         if self._dry is None:
             return self.observer.profile(self.base, self.refused, theirs)
-        live = {**theirs, **self.observer.costs}
+        live = {**theirs, **self.observer.costs, **self._text_beside_media()}
         if not live:
             return self._dry
         unknown = {*self._dry.unknown_ops, *self.observer.unknown}
@@ -66,6 +66,17 @@ class Watched:
             unknown_ops=tuple(sorted(unknown)),
             notes=(*self._dry.notes, _MEDIA_NOTE.format(type(self.base).__name__)),
         )
+
+    def _text_beside_media(self) -> dict[str, PassCost]:
+        """Return what the text of passes with media costs, where it differs."""
+        found = getattr(self.observer, "text_costs", None) or {}
+        dry = self._dry.costs if self._dry else {}
+        media = any(row.shape == MEDIA_TEXT for row in self.observer.tally.rows())
+        return {
+            cost_by_shape(name, MEDIA_TEXT): cost
+            for name, cost in found.items()
+            if media and name in ("backward", "recompute") and cost != dry.get(name)
+        }
 
     def forget_cost(self) -> None:
         """Count the cost anew: the model was set up for another training."""
@@ -86,7 +97,9 @@ class Watched:
             self._dry = profile_model(self.model)
             self.refused = ""
             if isinstance(self.observer, MixedObserver):
-                self.observer.compiled = self.compiled
+                self.observer.text_costs = self._dry.costs
+                if towers_reach_text(self.model, self.base):
+                    self.observer.text_costs = profile_reached(self.model).costs
         except CountingError as error:
             self.refused = str(error)
             if self.compiled or self.observer.tally.rows():
@@ -166,3 +179,18 @@ class Watched:
             histogram=self.rows(),
             tokens_non_padding=self.real_tokens() if trained else None,
         )
+
+
+def towers_reach_text(model: Any, base: Any) -> bool:
+    """Whether something outside of the text trains that feeds it with gradients.
+
+    Backward passes then go through the whole text, also where its first layers and its
+    embeddings are frozen.
+    """
+    embeddings = base.get_input_embeddings()
+    if all(p.requires_grad for p in embeddings.parameters()):
+        return False  # they do so anyway
+    text = base.get_decoder() if hasattr(base, "get_decoder") else None
+    head = base.get_output_embeddings()
+    inside = {id(p) for part in (text, head) if part for p in part.parameters()}
+    return any(p.requires_grad and id(p) not in inside for p in model.parameters())

@@ -48,9 +48,9 @@ def test_what_reads_the_device_would_be_caught(read):
     model, observer = watched(gaps)
     plain = observer._observe
 
-    def reading(module, args, kwargs):
+    def reading(module, tokens, kwargs):
         read(kwargs["input_ids"].sum())
-        plain(module, args, kwargs)
+        plain(module, tokens, kwargs)
 
     observer._observe = reading
     model(input_ids=torch.zeros(2, 8, dtype=torch.long, device="meta"))

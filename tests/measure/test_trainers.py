@@ -7,6 +7,8 @@ from transformers import Trainer
 
 from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
 from flops_magic.measure.meter import TrainerMeter
+from flops_magic.measure.occurrences import _parameters as live_parameters
+from flops_magic.measure.opcount import profile_model
 from flops_magic.measure.trainers import patched_trainers
 from tests import tiny
 
@@ -159,3 +161,39 @@ def test_a_failing_listener_stops_nothing(tmp_path):
     assert meter.steps == 3
     assert len(meter.gaps) == 1
     assert "ZeroDivisionError" in meter.gaps[0]
+
+
+def test_parameters_that_zero3_empties_keep_their_logical_size():
+    """As ZeRO-3 leaves them: no elements, and ``ds_shape`` beside."""
+    model = tiny.llama()
+    for parameter in model.parameters():
+        parameter.ds_shape, parameter.ds_numel = parameter.shape, parameter.numel()
+        parameter.data = torch.empty(0)
+    assert sum(p.numel() for p in model.parameters()) == 0
+    profile = profile_model(model)
+    assert profile.parameters_total == profile.parameters_trainable == 106_816
+    assert profile.training(2, 32) == FULL_STEP
+    assert live_parameters(model) == (106_816, 106_816, "full")
+
+
+def test_a_run_that_is_interrupted_inside_a_step_keeps_what_ran(tmp_path):
+    class Stops(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **more):
+            if state.global_step == 2:
+                raise KeyboardInterrupt
+
+    trainer = tiny.trainer(tiny.llama(), tmp_path)
+    trainer.add_callback(Stops())
+    meter = TrainerMeter()
+    with pytest.raises(KeyboardInterrupt), patched_trainers(meter):
+        trainer.train()
+    assert meter.flops().direct == 2 * FULL_STEP
+    assert not trainer.model._forward_pre_hooks
+
+
+def test_a_profile_taken_without_gradients_still_has_its_backward_pass():
+    model = tiny.llama()
+    with torch.no_grad():
+        assert profile_model(model).training(2, 32) == FULL_STEP
+    with torch.inference_mode():
+        assert profile_model(model).training(2, 32) == FULL_STEP

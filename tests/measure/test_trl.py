@@ -6,8 +6,6 @@ pytest.importorskip("trl")
 
 from datasets import Dataset
 from peft import LoraConfig
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -18,10 +16,8 @@ from trl import (
 )
 
 from flops_magic.core.profile import PassShape
-from flops_magic.measure.meter import TrainerMeter
 from flops_magic.measure.opcount import profile_model
-from flops_magic.measure.trainers import patched_trainers
-from tests import tiny
+from tests.tiny import measured
 
 PAIRS = Dataset.from_dict(
     {"prompt": ["abcd"] * 8, "chosen": ["efgh"] * 8, "rejected": ["ijkl"] * 8}
@@ -31,47 +27,6 @@ PROMPTS = Dataset.from_dict({"prompt": ["abcdefgh"] * 8})
 
 def adapters():
     return LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-
-
-@pytest.fixture
-def tokenizer():
-    words = {letter: i for i, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
-    whole = Tokenizer(models.WordLevel({**words, "<pad>": 26, "<eos>": 27}, "a"))
-    whole.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    special = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "a"}
-    return PreTrainedTokenizerFast(tokenizer_object=whole, **special)
-
-
-@pytest.fixture
-def model(tmp_path):
-    """The tiny Llama, in a folder, for trainers that load a reference from there."""
-    folder = tmp_path / "tiny"
-    tiny.llama().save_pretrained(folder)
-    return type(tiny.llama()).from_pretrained(folder, attn_implementation="eager")
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return {
-        "output_dir": str(tmp_path / "out"),
-        "per_device_train_batch_size": 2,
-        "max_steps": 2,
-        "report_to": [],
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "logging_steps": 100,
-        "gradient_checkpointing": False,
-    }
-
-
-def measured(make):
-    meter = TrainerMeter()
-    with patched_trainers(meter):
-        make().train()
-        meter.settle()
-    assert not meter.gaps
-    return meter
 
 
 def test_sft_counts_every_position(model, tokenizer, settings):

@@ -1,0 +1,79 @@
+"""Compiled models: a pass is counted before it enters the graph.
+
+Hooks inside of what ``torch.compile`` traces would break its graph, or be refused under
+``fullgraph=True``. So the call of the compiled module is wrapped instead, and the hooks
+inside compile to nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
+
+import torch
+import torch._dynamo.eval_frame
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+Counted = Callable[[Any, Any, Any], AbstractContextManager[None]]
+
+
+def inlined_only(hook: Hook) -> Hook:
+    """Keep dynamo from compiling a hook by itself, where it runs beside a graph.
+
+    What is traced as part of an outer module is not touched by this. Without it dynamo
+    makes a graph of nothing of each hook and guards the tensors that the hook is given.
+    """
+    skip = getattr(torch._dynamo.eval_frame, "skip_code", None)
+    if skip is not None:
+        skip(hook.__code__)
+    return hook
+
+
+def watching_compiled(meters: list[Any], call: Any) -> Any:
+    """Return ``OptimizedModule.__call__`` with its passes counted outside.
+
+    Args:
+        meters: those that are active when a model is called.
+        call: the method as torch has it.
+    """
+
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return call(self, *args, **kwargs)
+        with ExitStack() as stack:
+            for meter in list(meters):
+                stack.enter_context(meter.compiled_pass(self, args, kwargs))
+            return call(self, *args, **kwargs)
+
+    return run
+
+
+def watch_in_place(model: Any, counted: Counted) -> Callable[[], None] | None:
+    """Count the passes of a model that ``model.compile()`` compiled in place.
+
+    Args:
+        model: any module.
+        counted: returns a context that counts one pass.
+
+    Returns:
+        What puts the model back; None if it is not compiled, or watched already.
+    """
+    plain = getattr(model, "_compiled_call_impl", None)
+    if plain is None or hasattr(plain, "_counted"):
+        return None
+
+    @functools.wraps(plain)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with counted(model, args, kwargs):
+            return plain(*args, **kwargs)
+
+    run._counted = True  # type: ignore[attr-defined]
+    model._compiled_call_impl = run
+
+    def restore() -> None:
+        if model._compiled_call_impl is run:
+            model._compiled_call_impl = plain
+
+    return restore
