@@ -215,10 +215,14 @@ def _encoder(tokenizer: Any, text_field: str | None) -> Callable[[Any], int]:
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 str(tokenizer), local_files_only=True
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (
+            *(OSError, ValueError, KeyError),
+            *(AttributeError, ImportError, TypeError),  # transformers 4, without files
+        ) as error:
             raise InputError(
-                f"no tokenizer {str(tokenizer)!r} on this machine; pass tokenizer= "
-                "with a folder or a loaded tokenizer, or give tokens= yourself"
+                f"no tokenizer {str(tokenizer)!r} on this machine that can be loaded; "
+                "pass tokenizer= with a folder or a loaded tokenizer, or give tokens= "
+                "yourself"
             ) from error
     if not callable(tokenizer):
         raise InputError(
