@@ -68,7 +68,9 @@ def keep_layers(kept: Sequence[tuple[Repeat, int]]) -> Iterator[None]:
     for repeat, count in kept:
         key = (id(repeat.owner), repeat.name)
         originals[key] = (repeat.owner, repeat.name, getattr(repeat.owner, repeat.name))
-        dropped.setdefault(key, set()).update(repeat.members[count:])
+        # beyond three, the last ones: they differ most from the first if any does
+        last = repeat.count - max(0, count - 3)
+        dropped.setdefault(key, set()).update(repeat.members[min(count, 3) : last])
     for key, (owner, name, layers) in originals.items():
         short = [m for i, m in enumerate(layers) if i not in dropped[key]]
         setattr(owner, name, torch.nn.ModuleList(short))

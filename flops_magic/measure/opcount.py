@@ -144,8 +144,8 @@ def profile_blueprint(plan: Blueprint) -> FlopsProfile:
 def _first_costs(plan: Blueprint) -> tuple[dict[str, PassCost], set[str]]:
     """Return the coefficients, with the kind of mask that the model takes.
 
-    A model that looks its layers up by their places cannot be walked shortened, and is
-    walked whole.
+    A model that looks its layers up by their places, or whose layers cost more the
+    deeper they are, cannot be walked shortened, and is walked whole.
     """
     refusals: list[UnsupportedModelError] = []
     depths = (plan.repeats, ()) if plan.repeats else ((),)
@@ -194,12 +194,31 @@ def _costs(
     for repeat in plan.repeats:
         with plan.layers_kept(3, except_for=repeat, keep_there=2):
             fewer = fit()
-        for name, cost in base.items():
-            each = _combine(sub, cost, fewer[name])
-            extra = repeat.count - 3
-            for _ in range(extra):
-                totals[name] = _combine(add, totals[name], each)
+        each = {n: _combine(sub, cost, fewer[n]) for n, cost in base.items()}
+        if checked:
+            more = {n: _combine(add, cost, each[n]) for n, cost in base.items()}
+            with plan.layers_kept(3, except_for=repeat, keep_there=4):
+                _grows_evenly(plan, more)
+        for name, cost in each.items():
+            for _ in range(repeat.count - 3):
+                totals[name] = _combine(add, totals[name], cost)
     return totals, {name for walk in walks for name in walk.unknown}
+
+
+def _grows_evenly(plan: Blueprint, predicted: dict[str, PassCost]) -> None:
+    """Walk once with the last layer too, which has to cost what the third did.
+
+    Raises:
+        UnsupportedModelError: when layers read more the deeper they are.
+    """
+    probe = plan.feasible(_PROBES[3:4])[0]
+    found, shape = _walk(plan, probe, False, False), plan.probe_shape(*probe)
+    for name, cost in predicted.items():
+        if cost.flops(shape) != getattr(found, name):
+            raise UnsupportedModelError(
+                f"the last layer of {plan.model_class} does not cost what the third "
+                "does, so a few cannot stand for all"
+            )
 
 
 def _walk(

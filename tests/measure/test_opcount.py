@@ -206,6 +206,42 @@ def test_attention_in_blocks_is_refused_by_name():
         profile_model(config)
 
 
+class Residuals(torch.nn.Module):
+    """A layer that multiplies the outputs of all layers before it."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.proj = torch.nn.Linear(size, size)
+
+    def forward(self, states):
+        return [*states, sum(self.proj(state) for state in states)]
+
+
+class DeepForCausalLM(transformers.PreTrainedModel):
+    config_class = transformers.PretrainedConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.embed = torch.nn.Embedding(32, 8)
+        self.layers = torch.nn.ModuleList(Residuals(8) for _ in range(9))
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.embed
+
+    def forward(self, input_ids, attention_mask=None):
+        states = [self.embed(input_ids)]
+        for layer in self.layers:
+            states = layer(states)
+        return transformers.modeling_outputs.CausalLMOutput(logits=states[-1])
+
+
+def test_layers_that_cost_more_the_deeper_they_are_are_walked_whole():
+    profile = profile_model(DeepForCausalLM(transformers.PretrainedConfig()))
+    # the n-th layer multiplies n states: 1 + 2 + … + 9 = 45
+    assert profile.forward(1, 10) == 45 * 2 * 10 * 8 * 8
+
+
 def test_inputs_without_embeddings_are_refused_by_name():
     config = transformers.Wav2Vec2Config(
         hidden_size=64,
