@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 
 from flops_magic.core.base_models import BaseModel, Match, chain
 from flops_magic.core.law import law
 from flops_magic.core.units import count_text, flop_text
+from flops_magic.show.text import field_text
 
 _RISK = {True: "yes", False: "no", None: "unknown"}
 
@@ -28,7 +28,7 @@ def base_model_text(match: Match) -> str:
         fields.append(("made from", f"{', from '.join(steps)} ({whose})"))
     fields.append(("notes", model.notes))
     fields += [("source", source) for source in model.sources]
-    return "\n".join([model.model_id, *(_field(*field) for field in fields)])
+    return "\n".join([model.model_id, *(field_text(*field) for field in fields)])
 
 
 def base_model_lines(found: Sequence[BaseModel]) -> str:
@@ -57,14 +57,3 @@ def _size(model: BaseModel) -> str:
         parts.append(f"{count_text(active)} active for a token")
     tokens = f"{count_text(model.tokens)} tokens" if model.tokens else "tokens unknown"
     return ", ".join([*parts, tokens])
-
-
-def _field(name: str, text: str) -> str:
-    return fill(
-        text,
-        96,
-        initial_indent=f"  {name:<15}",
-        subsequent_indent=" " * 17,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

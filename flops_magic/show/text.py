@@ -105,11 +105,15 @@ def record_text(record: AuditRecord, sealed: Sealed) -> str:
     lines = [
         f"flops_magic · {record.run.outcome} · {verdict_words(record)}",
         "",
-        *(_field(name, text) for name, text in summary(record)),
+        *(field_text(name, text) for name, text in summary(record)),
         "",
     ]
     lines += [_paragraph(sentence) for sentence in statements(record)]
-    lines += ["", _field("record", record.run.id), _field("sha256", sealed.sha256)]
+    lines += [
+        "",
+        field_text("record", record.run.id),
+        field_text("sha256", sealed.sha256),
+    ]
     lines += [NOT_ADVICE]
     return "\n".join(lines)
 
@@ -223,7 +227,8 @@ def _hardware_text(hardware: Mapping[str, Any]) -> str:
     return ", ".join(str(device.get("name", "unknown")) for device in devices)
 
 
-def _field(name: str, text: str) -> str:
+def field_text(name: str, text: str) -> str:
+    """Return a field of a card: its name, and its text in lines of a column."""
     return fill(
         text,
         96,
