@@ -405,11 +405,14 @@ def main():
     )
     peers = {name: installed(name) for name in ("calflops", "deepspeed")}
     head = [HEAD.format(columns=COLUMNS, summary=summary, **peers)]
-    runs, held = [], True
+    import two_inputs
+
+    runs, held = two_inputs.table()
     if found_trl():
         import trained_runs
 
-        runs, held = trained_runs.table()
+        more, all_held = trained_runs.table()
+        runs, held = [*runs, *more], held and all_held
     (ROOT / "docs" / "accuracy.md").write_text("\n".join([*head, *lines, *runs]) + "\n")
     print(f"{counted} counted, {refused} refused, worst {100 * worst:.4f} %")
     return worst > 0.001 or not held
