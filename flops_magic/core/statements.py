@@ -10,8 +10,8 @@ from flops_magic.core.record import ModelUse
 ASSUMPTIONS = (
     "Matrix products, convolutions, attention products and scans are counted.",
     "A multiply-add is two operations.",
-    "Attention counts the full square; direct_causal holds what a causal mask leaves.",
-    "Padding positions are computed and counted; tokens_non_padding stands beside.",
+    "Attention counts the full square; what a causal mask leaves of it stands beside.",
+    "Padding is computed and counted; tokens without padding stand beside.",
     "A forward pass with gradients in training is counted with its backward pass.",
 )
 UNCERTAINTY = ("Not counted: element-wise work, about 0.1 to 1 per cent.",)
