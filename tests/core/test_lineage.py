@@ -99,7 +99,8 @@ def test_different_originals_are_refused_in_one_line_that_names_both(other, name
 
 
 def test_runs_that_disagree_on_the_situation_are_refused():
-    other = below("b" * 32, original={"original_flops": "3e12", "systemic_risk": True})
+    risky = {"original_flops": "3e12", "systemic_risk": True}
+    other = below("b" * 32, day=25, original=risky)
     with pytest.raises(InputError, match="systemic_risk is False in one and True"):
         of(below(), other)
 
