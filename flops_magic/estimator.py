@@ -13,7 +13,12 @@ from flops_magic.core.judge import Original, Question, parameters_without_adapte
 from flops_magic.core.profile import FlopsProfile
 from flops_magic.core.tally import FlopTotals, HistogramRow, row_flops
 from flops_magic.core.units import parse_count
-from flops_magic.errors import FlopsMagicError, InputError, UnknownModelError
+from flops_magic.errors import (
+    FlopsMagicError,
+    InputError,
+    MissingPackageError,
+    UnknownModelError,
+)
 from flops_magic.measure.media import Media, parse_media
 from flops_magic.measure.plans import plan_of
 from flops_magic.planned import planned_shape
@@ -266,7 +271,12 @@ def _profile(
         profile = profile_model(model, **options)
     except (InputError, ModuleNotFoundError) as error:
         if not isinstance(model, str) or media:
-            raise
+            if isinstance(error, InputError):
+                raise
+            raise MissingPackageError(
+                f"counting a model's operations needs {error.name}; run pip install "
+                "'flops-magic[train]'"
+            ) from error
         try:
             return formula_profile(model, method), FORMULAS[method]
         except UnknownModelError as miss:

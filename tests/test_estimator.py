@@ -1,10 +1,11 @@
 """What is told before training is what a run then costs."""
 
 import json
+import sys
 
 import pytest
 
-from flops_magic.errors import InputError
+from flops_magic.errors import InputError, MissingPackageError
 from flops_magic.estimator import estimate
 from flops_magic.measure.meter import TrainerMeter
 from flops_magic.measure.opcount import profile_model
@@ -166,3 +167,13 @@ def test_a_model_with_adapters_of_its_own_has_one_row():
     model = tiny.lora(tiny.llama(), ["q_proj"])
     found = estimate(model, tokens=640, seq_len=32, methods=["lora", "qlora"])
     assert [row.method for row in found.rows] == ["lora"]
+
+
+def test_images_without_torch_name_the_package(monkeypatch):
+    # as an environment without torch: the module that needs it cannot be imported
+    monkeypatch.setitem(sys.modules, "flops_magic.measure.towers", None)
+    monkeypatch.setitem(sys.modules, "flops_magic.measure.opcount", None)
+    with pytest.raises(MissingPackageError, match=r"flops-magic\[train\]"):
+        estimate("Qwen/Qwen3-8B", tokens=64, seq_len=8, images=1)
+    plain = estimate("Qwen/Qwen3-8B", tokens=64, seq_len=8)
+    assert plain["full"].basis.startswith("formula 6·P·D")
