@@ -53,13 +53,18 @@ class LineWatch:
         return self._rule.reason
 
     def training_begins(self) -> None:
-        """Refuse to train where ``stop_at`` has no line, or no room for a step.
+        """Refuse to train where ``stop_at`` sees no line, or no room for a step.
 
         Raises:
             InputError: before the first step.
         """
         if self.stop_at is None:
             return
+        if unseen := self._meter.uncounted():
+            raise InputError(
+                f"stop_at cannot tell how far the line is: {', '.join(unseen)} cannot "
+                "be counted; leave it out, and the record says what was seen"
+            )
         decision, reason = self._judge_everywhere()
         if decision is None:
             raise InputError(f"stop_at has nothing to stop at: {reason}")

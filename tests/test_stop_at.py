@@ -1,5 +1,6 @@
 """``stop_at``: a Trainer ends before the chosen share of the line, and saves."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from flops_magic.callback import FlopsMeterCallback
 from flops_magic.core.seal import seal
 from flops_magic.errors import InputError
 from flops_magic.evidence.verify import check
+from flops_magic.line_watch import LineWatch
 from flops_magic.show.text import record_text
 from tests import tiny
 from tests.fakes import notebook, save
@@ -161,3 +163,15 @@ def test_a_run_that_stays_below_foresees_nothing(tmp_path):
     with attach_to_trainers(**ORIGINAL) as run:
         tiny.trainer(tiny.llama(), tmp_path, max_steps=3).train()
     assert run.record.run.crossing_foreseen_at is None
+
+
+def test_a_model_that_cannot_be_counted_is_not_trained_towards_a_line():
+    class Blind:
+        steps = 0
+
+        def uncounted(self):
+            return ["AcmeForCausalLM"]
+
+    watch = LineWatch(Blind(), lambda flops: (None, ""), {}, Fraction(1), lambda: 0.0)
+    with pytest.raises(InputError, match="AcmeForCausalLM cannot be counted"):
+        watch.training_begins()
