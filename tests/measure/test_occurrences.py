@@ -224,3 +224,27 @@ def test_costs_by_shape_survive_the_record(tmp_path):
     again = AuditRecord.from_json(seal(run.record).payload)
     assert again.flops == run.record.flops
     assert again.computed_flops() == run.record.flops
+
+
+def test_a_mixture_is_counted_exactly_with_either_transformers():
+    """transformers 4 routes by data, so its mixtures are counted by what they run."""
+    config = transformers.MixtralConfig(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=128,
+        vocab_size=256,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+    )
+    model = transformers.MixtralForCausalLM._from_config(
+        config, attn_implementation="eager"
+    ).train()
+    ids = torch.zeros(2, 32, dtype=torch.long)
+    with attach_to_trainers(model=model, original_flops="3e23") as run:
+        for _ in range(3):
+            model(input_ids=ids, labels=ids).loss.backward()
+    # the mixture of the worked examples: 2 of 4 experts
+    assert run.record.flops.direct == 3 * 56_819_712
+    assert not run.record.gaps
