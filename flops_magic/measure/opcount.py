@@ -92,9 +92,7 @@ def profile_model(
         InputError: for an unknown method or pattern.
         MissingPackageError: when torch, transformers or peft is needed and missing.
     """
-    # the caller's own modes, a profiler say, are not to see these walks; and where the
-    # caller takes no gradients, these walks still do
-    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
+    with apart_from_the_caller():
         plan = blueprint_of(
             model_or_config,
             method=method,
@@ -106,13 +104,24 @@ def profile_model(
         return profile_blueprint(plan)
 
 
+@contextmanager
+def apart_from_the_caller() -> Iterator[None]:
+    """Walk undisturbed: every walk, and the building for it, stands in this block.
+
+    The caller's own modes, a profiler say, are not to see it; and where the caller
+    takes no gradients, the walk still does.
+    """
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def profile_reached(model: Any) -> FlopsProfile:
     """Return a live model's profile if its inputs required a gradient.
 
     Raises:
         UnsupportedModelError, ShapeFitError: see ``profile_model``.
     """
-    with _disable_current_modes():
+    with apart_from_the_caller():
         plan = blueprint_of(model)
         plan.reach_inputs()
         return profile_blueprint(plan)

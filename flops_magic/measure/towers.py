@@ -27,7 +27,7 @@ from flops_magic.measure.blueprint import Blueprint
 from flops_magic.measure.building import TEXT_ALONE, blueprint_of
 from flops_magic.measure.flop_formulas import OperationCounter
 from flops_magic.measure.media import Media
-from flops_magic.measure.opcount import profile_blueprint
+from flops_magic.measure.opcount import apart_from_the_caller, profile_blueprint
 
 
 def profile_with_media(
@@ -44,7 +44,7 @@ def profile_with_media(
         UnsupportedModelError: when the model has no such tower, or it cannot be walked.
         InputError: see ``profile_model``.
     """
-    with _disable_current_modes():
+    with apart_from_the_caller():
         plan = blueprint_of(model_or_config, **options)
         walks = []
         if media.images:

@@ -104,13 +104,13 @@ class Watched:
             self.refused = str(error)
             if self.compiled or self.observer.tally.rows():
                 raise
-            if isinstance(self.observer, MixedObserver):
+            config = getattr(self.model, "active_peft_config", None)
+            outside = getattr(config, "is_prompt_learning", False)
+            if isinstance(self.observer, MixedObserver) and not outside:
                 self.observer.profiled = False
                 return
             role = self.observer.role
             self.observer.close()
-            config = getattr(self.model, "active_peft_config", None)
-            outside = getattr(config, "is_prompt_learning", False)
             # prompts are made outside of the model that they are fed to
             target = self.model if outside else self.base
             self.observer = OccurrenceObserver(

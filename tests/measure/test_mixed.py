@@ -313,3 +313,47 @@ def test_text_and_image_that_share_a_backward_pass_are_told_apart():
         steps(other)
     assert not run.record.gaps
     assert run.record.flops.direct == counter.flops
+
+
+def test_a_first_pass_without_gradients_leaves_the_text_its_backward_pass():
+    model, other = only_the_projector(llava()), only_the_projector(llava())
+    trains = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trains, lr=1e-4)
+    ids = torch.full((1, 8), 7)
+    with attach_to_trainers(model=model, original_flops="3e23") as run:
+        with torch.no_grad():
+            model(input_ids=ids)
+        with_media_and_text(model, (9, 30))
+        optimizer.step()
+    with OperationCounter() as counter, angles_uncounted(other, counter):
+        with_media_and_text(other, (9, 30))
+    assert run.record.flops.direct == counter.flops
+
+
+def test_prompts_that_are_made_outside_of_an_encoder_decoder_are_counted():
+    from peft import PromptEncoderConfig, get_peft_model
+
+    def tuned():
+        torch.manual_seed(0)
+        config = PromptEncoderConfig(
+            task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, encoder_hidden_size=32
+        )
+        return get_peft_model(t5(), config)
+
+    ids = torch.full((2, 12), 7)
+
+    def step(model):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids)[
+            "loss"
+        ].backward()
+
+    model, other = tuned(), tuned()
+    trains = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trains, lr=1e-4)
+    with attach_to_trainers(model=model, original_flops="3e23") as run:
+        step(model)
+        optimizer.step()
+    with OperationCounter() as counter:
+        step(other)
+    assert not run.record.gaps
+    assert run.record.flops.direct == counter.flops
