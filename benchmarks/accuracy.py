@@ -22,11 +22,11 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from flops_magic.core.formulas import lora_pd, six_pd
 from flops_magic.errors import FlopsMagicError
-from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
-from flops_magic.measure.opcount import profile_model
-from flops_magic.measure.stand_ins import put_stand_ins
+from flops_magic.flops.formulas import lora_pd, six_pd
+from flops_magic.profiling.op_counter import OperationCounter, angles_uncounted
+from flops_magic.profiling.profiler import profile_model
+from flops_magic.profiling.scan_stubs import put_stand_ins
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
@@ -194,7 +194,7 @@ FAMILIES = {
 }
 OWN_NAMES = ("GPT2", "Mpt", "Bloom", "Dbrx", "Mamba", "Mamba2")
 # their scan is counted by formula in the oracle, too; all else of it is a real run, and
-# tests/measure/test_scans.py holds the formulas against the algorithms
+# tests/profiling/test_scan_costs.py holds the formulas against the algorithms
 SCANS = (
     "MiniMax",
     "Mamba",

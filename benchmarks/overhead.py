@@ -22,7 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from flops_magic.measure.meter import TrainerMeter
+from flops_magic.monitoring.meter import TrainerMeter
 
 HEAD = """Written by `python benchmarks/overhead.py {rounds}`: a training step of a
 median {step_ms} ms on {threads} CPU threads, {rounds} interleaved rounds; a step under

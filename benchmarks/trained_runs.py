@@ -21,7 +21,7 @@ import transformers
 from transformers import LlamaConfig, Trainer, TrainingArguments
 
 from flops_magic.attach import attach_to_trainers
-from flops_magic.measure.flop_formulas import OperationCounter
+from flops_magic.profiling.op_counter import OperationCounter
 
 VOCAB = 320  # no other width of the model
 SIZES = {

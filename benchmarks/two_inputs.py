@@ -10,10 +10,10 @@ import torch
 import transformers
 
 from flops_magic.errors import FlopsMagicError
-from flops_magic.measure.flop_formulas import OperationCounter, angles_uncounted
-from flops_magic.measure.media import Media
-from flops_magic.measure.opcount import profile_model
-from flops_magic.measure.towers import profile_with_media
+from flops_magic.profiling.media import Media
+from flops_magic.profiling.multimodal import profile_with_media
+from flops_magic.profiling.op_counter import OperationCounter, angles_uncounted
+from flops_magic.profiling.profiler import profile_model
 
 B, S, T = 2, 40, 23  # rows, positions of source (or text), of target
 HEAD = """

@@ -9,25 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flops_magic.ai_act.decision_table import decide
     from flops_magic.attach import attach_to_trainers
     from flops_magic.callback import FlopsMeterCallback
-    from flops_magic.core.rules import decide
-    from flops_magic.estimator import estimate
+    from flops_magic.estimation.estimator import estimate
     from flops_magic.evidence.notebook import embed, extract, load_record
     from flops_magic.evidence.verify import verify
-    from flops_magic.measure.opcount import profile_model
+    from flops_magic.profiling.profiler import profile_model
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "FlopsMeterCallback": "flops_magic.callback",
     "attach_to_trainers": "flops_magic.attach",
-    "decide": "flops_magic.core.rules",
+    "decide": "flops_magic.ai_act.decision_table",
     "embed": "flops_magic.evidence.notebook",
-    "estimate": "flops_magic.estimator",
+    "estimate": "flops_magic.estimation.estimator",
     "extract": "flops_magic.evidence.notebook",
     "load_record": "flops_magic.evidence.notebook",
-    "profile_model": "flops_magic.measure.opcount",
+    "profile_model": "flops_magic.profiling.profiler",
     "verify": "flops_magic.evidence.verify",
 }
 
@@ -67,18 +67,18 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics: ``%load_ext flops_magic``."""
-    from flops_magic.magics import register
+    from flops_magic.jupyter.magics import register
 
     register(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove the magics and every patch: ``%unload_ext flops_magic``."""
-    from flops_magic.magics import unregister
+    from flops_magic.jupyter.magics import unregister
 
     unregister(shell)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     """Name the module that Jupyter Server loads."""
-    return [{"module": "flops_magic.server"}]
+    return [{"module": "flops_magic.jupyter.server"}]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from flops_magic.core.judge import Original, Question
-from flops_magic.core.stopping import parse_share
-from flops_magic.tracker import TrackedRun
+from flops_magic.ai_act.original_model import Original, Question
+from flops_magic.tracking.run import TrackedRun
+from flops_magic.tracking.stop_rule import parse_share
 
 
 def attach_to_trainers(
@@ -32,7 +32,7 @@ def attach_to_trainers(
             stopped, a checkpoint saved; a loop of your own has to ask
             ``run.should_stop`` after each step.
         original: what is known of the original model, such as ``base_model`` and
-            ``original_flops``; ``flops_magic.core.judge.Question`` has them all.
+            ``original_flops``; all of them: ``ai_act.original_model.Question``.
 
     Returns:
         A context manager; ``.record`` and ``.sealed`` are there after the block.

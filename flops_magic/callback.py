@@ -9,11 +9,11 @@ from typing import Any, Unpack
 
 from transformers import TrainerCallback
 
+from flops_magic.ai_act.original_model import Question
 from flops_magic.attach import attach_to_trainers
-from flops_magic.core.judge import Question
-from flops_magic.measure.trainers import stop_if_asked
-from flops_magic.show.text import TextDisplay
-from flops_magic.tracker import TrackedRun
+from flops_magic.display.text import TextDisplay
+from flops_magic.monitoring.trainer_patches import stop_if_asked
+from flops_magic.tracking.run import TrackedRun
 
 
 class FlopsMeterCallback(TrainerCallback):
@@ -34,7 +34,7 @@ class FlopsMeterCallback(TrainerCallback):
         stop_at: share of the line, such as 0.9, before which training is stopped, a
             checkpoint saved.
         original: what else is known of the original model, such as ``original_flops``;
-            ``flops_magic.core.judge.Question`` has them all.
+            ``flops_magic.ai_act.original_model.Question`` has them all.
 
     Raises:
         UnknownModelError: when ``base_model`` is not in the registry.

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flops_magic.errors import FlopsMagicError, InputError, VerificationError
-from flops_magic.original_options import ORIGINAL_OPTIONS, question
-from flops_magic.report_options import REPORT_OPTIONS
+from flops_magic.options import ORIGINAL_OPTIONS, REPORT_OPTIONS, question
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,8 +106,8 @@ def extract(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print the card of every record of a file."""
+    from flops_magic.display.text import record_text
     from flops_magic.evidence.notebook import extract
-    from flops_magic.show.text import record_text
 
     for sealed in extract(args.file):
         print(record_text(sealed.open(), sealed))
@@ -116,7 +115,7 @@ def show(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Report compute, time and energy as the Model Documentation Form asks."""
-    from flops_magic.report import report
+    from flops_magic.report.report import report
 
     made = report(args.files, audience=args.audience)
     sys.stdout.write(made.write(args.format, args.output))
@@ -124,7 +123,7 @@ def report(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Execute a notebook headless, its records embedded."""
-    from flops_magic.evidence.headless import run_notebook
+    from flops_magic.jupyter.headless import run_notebook
 
     try:
         path = run_notebook(
@@ -148,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
 def estimate(args: argparse.Namespace) -> None:
     """Print what fine-tuning will cost."""
-    from flops_magic.estimator import estimate
+    from flops_magic.estimation.estimator import estimate
 
     targets = args.lora_targets or ""
     found = estimate(
@@ -200,8 +199,8 @@ def track(args: argparse.Namespace) -> None:
 
 def models(args: argparse.Namespace) -> None:
     """List base models, or show one."""
-    from flops_magic.core.base_models import lookup, search
-    from flops_magic.show.base_models import base_model_lines, base_model_text
+    from flops_magic.display.registry_text import base_model_lines, base_model_text
+    from flops_magic.registry.base_models import lookup, search
 
     if args.id:
         print(base_model_text(lookup(args.id)))
@@ -216,7 +215,7 @@ def models(args: argparse.Namespace) -> None:
 
 def accelerators(args: argparse.Namespace) -> None:
     """List accelerators and their dense bf16 and fp16 peaks."""
-    from flops_magic.core.accelerators import accelerators
+    from flops_magic.registry.accelerators import accelerators
 
     for row in accelerators():
         peaks = {f: row.peak_flops_per_s(f) for f in ("bf16", "fp16")}

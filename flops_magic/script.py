@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flops_magic.core.judge import Original
-from flops_magic.core.seal import text_sha256
-from flops_magic.core.stopping import parse_share
+from flops_magic.ai_act.original_model import Original
+from flops_magic.display.text import TextDisplay
 from flops_magic.errors import InputError
-from flops_magic.show.text import TextDisplay
-from flops_magic.tracker import TrackedRun
+from flops_magic.evidence.seal import text_sha256
+from flops_magic.tracking.run import TrackedRun
+from flops_magic.tracking.stop_rule import parse_share
 
 
 def run_script(
@@ -31,7 +31,7 @@ def run_script(
         arguments: its ``sys.argv[1:]``.
         folder: where ``flops_meter.json`` goes.
         stop_at: share of the line before which Trainers are stopped; None for none.
-        question: what is known of the original, see ``core.judge.Question``.
+        question: what is known of the original, see ``ai_act.original_model.Question``.
 
     Raises:
         InputError: when there is no such script or folder.

@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 from datetime import date
 
-from flops_magic.core.judge import Original
-from flops_magic.core.profile import FlopsProfile, PassCost, PassShape
-from flops_magic.core.record import AuditRecord, ModelUse, Run
-from flops_magic.core.seal import Sealed, seal
-from flops_magic.core.tally import HistogramRow, histogram_flops
+from flops_magic.ai_act.original_model import Original
 from flops_magic.evidence.notebook import MIME, body_sha256
-from flops_magic.notebook_view import record_bundle
+from flops_magic.evidence.record import AuditRecord, ModelUse, Run
+from flops_magic.evidence.seal import Sealed, seal
+from flops_magic.flops.histogram import HistogramRow, histogram_flops
+from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape
+from flops_magic.jupyter.notebook_view import record_bundle
 
 BODY = "trainer.train()"
 # the tiny Llama of the worked examples, full fine-tuning

@@ -1,16 +1,16 @@
 """Records to report on, and the fixed days that they hold.
 
-``FLOPS_MAGIC_RENEW_GOLDEN=1 pytest tests/show/test_report.py`` writes the golden files
+``FLOPS_MAGIC_RENEW_GOLDEN=1 pytest tests/report/test_pages.py`` writes the golden files
 anew; look at the difference before it is committed.
 """
 
 from dataclasses import replace
 from datetime import date
 
-from flops_magic.core.record import ModelUse
-from flops_magic.core.rules import decide
-from flops_magic.core.seal import seal
-from flops_magic.core.statements import UNCERTAINTY, assumptions_of
+from flops_magic.ai_act.decision_table import decide
+from flops_magic.evidence.record import ModelUse
+from flops_magic.evidence.seal import seal
+from flops_magic.tracking.record_builder import UNCERTAINTY, assumptions_of
 from tests import fakes
 
 DAY = date(2026, 11, 24)

@@ -68,8 +68,8 @@ def trainer(model, folder, **changes):
 
 def measured(make):
     """Make a trainer and train it; return the meter, which found nothing amiss."""
-    from flops_magic.measure.meter import TrainerMeter
-    from flops_magic.measure.trainers import patched_trainers
+    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.trainer_patches import patched_trainers
 
     meter = TrainerMeter()
     with patched_trainers(meter):

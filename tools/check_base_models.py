@@ -15,11 +15,11 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from flops_magic.core.datafile import read_text
-from flops_magic.core.formulas import six_pd
-from flops_magic.core.law import law
-from flops_magic.core.units import parse_decimal, short
+from flops_magic.ai_act.thresholds import law
 from flops_magic.errors import QuantityError
+from flops_magic.flops.formulas import six_pd
+from flops_magic.flops.units import parse_decimal, short
+from flops_magic.registry.datafile import read_text
 
 COUNTS = ("params_total", "params_active", "tokens", "flop_published", "flop_estimated")
 METHODS = (
@@ -156,7 +156,7 @@ def main(arguments):
     text = (
         Path(arguments[0]).read_text(encoding="utf-8")
         if arguments
-        else read_text("base_models.csv")
+        else read_text("flops_magic.registry", "base_models.csv")
     )
     errors, warnings = check(text)
     for line in warnings:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from flops_magic.errors import EvidenceError
 
@@ -33,3 +35,12 @@ def write_text(path: str | Path, text: str) -> None:
             f"cannot write {str(path)!r}: {error.strerror or error}; the record is "
             "still in the cell's output"
         ) from error
+
+
+def write_json(path: str | Path, tree: dict[str, Any]) -> None:
+    """Write a JSON file, all or nothing.
+
+    Raises:
+        EvidenceError: when it cannot be written.
+    """
+    write_text(path, json.dumps(tree, indent=2, ensure_ascii=False) + "\n")

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flops_magic.core.record import AuditRecord
-from flops_magic.core.seal import Sealed, text_sha256
 from flops_magic.errors import (
     EvidenceError,
     MalformedRecordError,
@@ -23,6 +21,8 @@ from flops_magic.errors import (
     VerificationError,
 )
 from flops_magic.evidence.files import write_text
+from flops_magic.evidence.record import AuditRecord
+from flops_magic.evidence.seal import Sealed, text_sha256
 
 METADATA_KEY = "flops_magic"
 MIME = "application/vnd.flops-magic.audit+json"

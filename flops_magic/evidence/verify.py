@@ -13,12 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from flops_magic.core.formulas import lora_pd
-from flops_magic.core.record import AuditRecord
-from flops_magic.core.rules import recompute
-from flops_magic.core.seal import Sealed
-from flops_magic.core.tally import PASSES
-from flops_magic.core.units import grouped
+from flops_magic.ai_act.decision_table import recompute
 from flops_magic.errors import (
     DecisionError,
     FlopsMagicError,
@@ -38,6 +33,11 @@ from flops_magic.evidence.notebook import (
     read_tree,
     tracked_body,
 )
+from flops_magic.evidence.record import AuditRecord
+from flops_magic.evidence.seal import Sealed
+from flops_magic.flops.formulas import lora_pd
+from flops_magic.flops.histogram import PASSES
+from flops_magic.flops.units import grouped
 
 CHECKS = (
     "the file can be read",

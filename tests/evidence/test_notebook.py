@@ -3,8 +3,10 @@ import stat
 
 import pytest
 
-from flops_magic.core.seal import seal
 from flops_magic.errors import EvidenceError, NoRecordError, UnreadableFileError
+from flops_magic.evidence.files import write_json
+from flops_magic.evidence.flops_meter import flops_meter
+from flops_magic.evidence.journal import Journal
 from flops_magic.evidence.notebook import (
     embed,
     extract,
@@ -13,9 +15,9 @@ from flops_magic.evidence.notebook import (
     tracked_body,
     write_notebook,
 )
-from flops_magic.evidence.sinks import Journal, flops_meter, write_json
+from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import verify
-from flops_magic.server import lift_on_save
+from flops_magic.jupyter.server import lift_on_save
 from tests import fakes
 
 SEALED = seal(fakes.record())

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from flops_magic.core.seal import seal
 from flops_magic.errors import (
     FlopsMagicError,
     MisplacedRecordError,
@@ -13,6 +12,7 @@ from flops_magic.errors import (
     VerificationError,
 )
 from flops_magic.evidence.notebook import MIME
+from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import check, verify
 from tests import fakes
 
@@ -72,7 +72,7 @@ INNER = [path for path in paths_in(PAYLOAD) if path]
 
 @pytest.mark.parametrize("path", INNER, ids=lambda p: ".".join(map(str, p))[:60])
 def test_junk_anywhere_in_a_resealed_record_raises_nothing_foreign(tmp_path, path):
-    from flops_magic.core.seal import Sealed, text_sha256
+    from flops_magic.evidence.seal import Sealed, text_sha256
 
     for junk in JUNK:
         payload = json.dumps(mangled(PAYLOAD, path, junk))

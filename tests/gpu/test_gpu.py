@@ -12,11 +12,11 @@ import torch
 import transformers
 
 from flops_magic.attach import attach_to_trainers
-from flops_magic.measure.flop_formulas import OperationCounter
-from flops_magic.measure.meter import TrainerMeter
-from flops_magic.measure.nvml import NvmlPoller
-from flops_magic.measure.opcount import profile_model
-from flops_magic.measure.trainers import patched_trainers
+from flops_magic.monitoring.meter import TrainerMeter
+from flops_magic.monitoring.nvml import NvmlPoller
+from flops_magic.monitoring.trainer_patches import patched_trainers
+from flops_magic.profiling.op_counter import OperationCounter
+from flops_magic.profiling.profiler import profile_model
 
 pytestmark = [
     pytest.mark.gpu,

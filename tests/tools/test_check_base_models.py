@@ -5,12 +5,14 @@ import io
 
 import pytest
 
-from flops_magic.core.datafile import read_text
+from flops_magic.registry.datafile import read_text
 from tools.check_base_models import check, main
 
 SOUND = next(
     row
-    for row in csv.DictReader(io.StringIO(read_text("base_models.csv")))
+    for row in csv.DictReader(
+        io.StringIO(read_text("flops_magic.registry", "base_models.csv"))
+    )
     if row["model_id"] == "Qwen/Qwen2.5-7B"
 )
 
@@ -24,7 +26,7 @@ def registry(*rows):
 
 
 def test_the_registry_has_no_error():
-    errors, _ = check(read_text("base_models.csv"))
+    errors, _ = check(read_text("flops_magic.registry", "base_models.csv"))
     assert errors == []
     assert main([]) == 0
 

@@ -1,0 +1,1 @@
+"""The AI Act and its Guidelines as pure functions."""

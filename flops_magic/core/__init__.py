@@ -1,1 +1,0 @@
-"""Arithmetic and law: standard library only."""

@@ -1,0 +1,1 @@
+"""What a person sees: text, card, gauge, tables, plots."""

@@ -1,0 +1,46 @@
+"""The journal: what ran until now, in a file that survives a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flops_magic.errors import EvidenceError
+from flops_magic.evidence.files import write_json
+from flops_magic.evidence.seal import Sealed
+
+
+class Journal:
+    """What ran until now, in a file that outlives the process.
+
+    The record in it says ``recovered``: whoever finds it knows that its run never
+    came to its end. ``flops-magic embed NOTEBOOK --record FILE`` puts it to use.
+
+    Args:
+        folder: the run's folder; the file is ``.flops_magic/<run id>.json`` in it.
+        run_id: the run.
+    """
+
+    def __init__(self, folder: str | Path, run_id: str) -> None:
+        self.path = Path(folder) / ".flops_magic" / f"{run_id}.json"
+
+    def save(self, sealed: Sealed) -> None:
+        """Replace what the journal holds.
+
+        Raises:
+            EvidenceError: when it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise EvidenceError(
+                f"cannot write {str(self.path.parent)!r}: {error.strerror or error}"
+            ) from error
+        write_json(self.path, sealed.to_dict())
+
+    def discard(self) -> None:
+        """Remove the journal; the record stands elsewhere now."""
+        self.path.unlink(missing_ok=True)
+        try:
+            self.path.parent.rmdir()
+        except OSError:
+            return  # it does not exist, or holds another run's journal

@@ -1,0 +1,1 @@
+"""The notebook: magics, what a cell shows, server, headless execution."""

@@ -1,1 +1,0 @@
-"""What ran: operation counts, passes, trainers, sensors, provenance."""

@@ -1,0 +1,1 @@
+"""What a run does: its passes, steps, processes and devices."""

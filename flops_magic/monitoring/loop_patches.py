@@ -1,0 +1,90 @@
+"""Training loops without a Trainer: plain PyTorch, Accelerate.
+
+The user names the model. A forward pass of it with gradients is a training pass, and
+every step of any optimizer is a step of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from flops_magic.monitoring.meter import TrainerMeter
+from flops_magic.monitoring.pass_hooks import entrances
+from flops_magic.profiling.model_setup import base_model
+
+Models = Callable[[], Mapping[str, Any]]
+
+
+@contextmanager
+def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
+    """Watch the named models inside the block, from their first call on.
+
+    Args:
+        meter: told of passes and steps.
+        models: returns what the names stand for now; a name may be bound later.
+    """
+    seen: dict[str, Any] = {}
+
+    def watch(called: Any = None) -> None:
+        for name, model in models().items():
+            if not isinstance(model, torch.nn.Module) or seen.get(name) is model:
+                continue
+            rebound = called is None and name in seen
+            base = base_model(model)
+            if rebound or any(called is one for one in (model, *entrances(base))):
+                if rebound:
+                    meter.gap(
+                        f"model {name!r}",
+                        "it was bound to another model; passes before are not counted",
+                    )
+                seen[name] = model
+                meter.watch_loop_model(model)
+
+    def watch_quietly(called: Any = None) -> None:
+        try:
+            watch(called)
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            meter.gap("a model could not be watched", error)
+
+    def stepped(*_: Any) -> None:
+        if meter.in_trainer:
+            return  # a Trainer reports its own steps
+        watch_quietly()
+        meter.step_ended()
+
+    handle = register_optimizer_step_post_hook(stepped)
+    plain = torch.nn.Module.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            watch(self)
+            if all(isinstance(m, torch.nn.Module) for m in seen.values()) and set(
+                seen
+            ) == set(models()):
+                torch.nn.Module.__call__ = plain
+        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
+            meter.gap("a model could not be watched", error)
+        return plain(self, *args, **kwargs)
+
+    torch.nn.Module.__call__ = call
+    meter.on_call = watch_quietly
+    meter.look_for_strangers()
+    try:
+        with meter.purpose("train"):
+            meter.loop = True
+            yield
+    finally:
+        meter.loop = False
+        meter.on_call = None
+        torch.nn.Module.__call__ = plain
+        handle.remove()
+        for name in set(models()) - set(seen):
+            meter.gap(
+                f"model {name!r}",
+                "no model of that name was called; name the variable that holds it",
+            )

@@ -1,0 +1,1 @@
+"""What one pass of a model costs, without running it."""

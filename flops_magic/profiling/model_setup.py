@@ -1,0 +1,187 @@
+"""How a live model is set up: class, configuration, adapters, flags, checkpointing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from flops_magic.errors import UnsupportedModelError
+from flops_magic.profiling.repeated_layers import input_embeddings
+
+METHOD = {True: "full", False: "spectrum"}  # by whether every parameter trains
+_PACKED = ("Params4bit", "Int8Params", "AffineQuantizedTensor", "TorchAOBaseTensor")
+
+
+@dataclass(frozen=True)
+class LiveSetup:
+    """What has to be built again to cost what a live model costs.
+
+    Attributes:
+        model_class: class of the transformers model.
+        config: its configuration.
+        adapters: peft configurations by adapter name.
+        active_adapter: the adapter in use; None without adapters.
+        parameters: name to (logical shape or None if packed or sharded, trainable).
+        quantized: whether weights are packed.
+        checkpointing: arguments of the checkpoint function; None when off.
+        checkpointed: names of the modules that checkpoint.
+        input_grads: whether the embeddings' output is made to require a gradient.
+    """
+
+    model_class: Any
+    config: Any
+    adapters: Mapping[str, Any]
+    active_adapter: str | None
+    parameters: Mapping[str, tuple[tuple[int, ...] | None, bool]]
+    quantized: bool
+    checkpointing: dict[str, Any] | None
+    checkpointed: frozenset[str]
+    input_grads: bool
+
+    @property
+    def frozen(self) -> bool:
+        """Whether some parameter does not train."""
+        return not all(trains for _, trains in self.parameters.values())
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the model inside torch.compile and data-parallel wrappers."""
+    while True:
+        if isinstance(inner := getattr(model, "_orig_mod", None), torch.nn.Module):
+            model = inner
+        elif type(model).__name__ in (
+            "DataParallel",
+            "DistributedDataParallel",
+            "DeepSpeedEngine",
+        ):
+            model = model.module
+        else:
+            return model
+
+
+def base_model(model: Any) -> Any:
+    """Return the transformers model inside wrappers and adapters."""
+    model = unwrapped(model)
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def live_setup(model: Any) -> LiveSetup:
+    """Read the set-up of a live model.
+
+    Raises:
+        UnsupportedModelError: when it is no transformers model.
+    """
+    model = unwrapped(model)
+    base = base_model(model)
+    if not hasattr(base, "config") or not hasattr(type(base), "_from_config"):
+        raise UnsupportedModelError(
+            f"{type(base).__name__} is no transformers model, so it cannot be built "
+            "again from a configuration; its operations are not counted"
+        )
+    adapters = dict(getattr(model, "peft_config", {}))
+    checkpointed = {
+        name: module
+        for name, module in base.named_modules()
+        if getattr(module, "gradient_checkpointing", False) is True
+    }
+    parameters = {
+        name: (_logical_shape(p), p.requires_grad)
+        for name, p in model.named_parameters()
+    }
+    return LiveSetup(
+        model_class=_plain_class(type(base)),
+        config=base.config,
+        adapters=adapters,
+        active_adapter=_active_adapter(model) if adapters else None,
+        parameters=parameters,
+        quantized=getattr(base.config, "quantization_config", None) is not None,
+        checkpointing=_checkpoint_options(checkpointed),
+        checkpointed=frozenset(checkpointed),
+        input_grads=_input_grads(model, base),
+    )
+
+
+def parameter_names_match(fake: Any, live: LiveSetup) -> None:
+    """Copy trainable flags to the fake model; names and shapes have to agree.
+
+    Raises:
+        UnsupportedModelError: naming the first parameter that does not.
+    """
+    ours = dict(fake.named_parameters())
+    different = sorted(set(ours) ^ set(live.parameters))
+    if different:
+        where = "only live" if different[0] in live.parameters else "not live"
+        raise UnsupportedModelError(
+            f"{live.model_class.__name__} differs from what its configuration builds: "
+            f"{len(different)} parameters, first {different[0]!r} ({where})"
+        )
+    for name, (shape, trains) in live.parameters.items():
+        if shape is not None and shape != tuple(ours[name].shape):
+            raise UnsupportedModelError(
+                f"{live.model_class.__name__} differs from what its configuration "
+                f"builds: {name!r} is {shape}, expected {tuple(ours[name].shape)}"
+            )
+        ours[name].requires_grad_(trains)
+
+
+def _logical_shape(parameter: Any) -> tuple[int, ...] | None:
+    packed = any(c.__name__ in _PACKED for c in type(parameter).__mro__)
+    packed = packed or type(parameter.data).__name__ in _PACKED
+    sharded = parameter.numel() == 0 or hasattr(parameter, "ds_shape")
+    packed = packed or not parameter.is_floating_point()
+    return None if packed or sharded else tuple(parameter.shape)
+
+
+def _plain_class(cls: type) -> type:
+    """Return the transformers class under the one that FSDP2 derives from it."""
+    return next(c for c in cls.__mro__ if not c.__name__.startswith("FSDP"))
+
+
+def _active_adapter(model: Any) -> str | None:
+    active = getattr(model, "active_adapter", None)
+    return active if isinstance(active, str) else next(iter(active or ()), None)
+
+
+def _checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not modules:
+        return None
+    for module in modules.values():
+        function = getattr(module, "_gradient_checkpointing_func", None)
+        if isinstance(function, partial):
+            reentrant = function.keywords.get("use_reentrant", False)
+            return {"use_reentrant": bool(reentrant)}
+    return {"use_reentrant": False}
+
+
+def _input_grads(model: Any, base: Any) -> bool:
+    """Whether ``enable_input_require_grads`` has been called, by anyone."""
+    if getattr(base, "_require_grads_hook", None) or getattr(
+        base, "_require_grads_hooks", None
+    ):
+        return True
+    embeddings = input_embeddings(base)
+    return any(
+        getattr(hook, "__name__", "") == "make_inputs_require_grad"
+        or getattr(hook, "__name__", "") == "make_inputs_require_grads"
+        for hook in getattr(embeddings, "_forward_hooks", {}).values()
+    )
+
+
+def parameter_counts(model: Any) -> tuple[int, int, str]:
+    """Return how many parameters there are, how many train, and the method's name."""
+    sizes = {p: _logical_size(p) for p in model.parameters()}
+    trains = sum(n for p, n in sizes.items() if p.requires_grad)
+    total = sum(sizes.values())
+    adapters = any(hasattr(m, "_disable_adapters") for m in model.modules())
+    return total, trains, "lora" if adapters else METHOD[trains == total]
+
+
+def _logical_size(parameter: Any) -> int:
+    """Return a parameter's number of elements, unpacked and unsharded."""
+    state = getattr(parameter, "quant_state", None)
+    shape = getattr(state, "shape", None) or getattr(parameter, "ds_shape", None)
+    return int(torch.Size(shape).numel()) if shape else int(parameter.numel())

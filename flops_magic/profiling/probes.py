@@ -1,0 +1,81 @@
+"""The shapes at which a model is walked: small ones to solve, a long one to check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from flops_magic.profiling.moe import text_config
+
+# batch_size, seq_len, positions that the head scores (-1: every one); of an
+# encoder-decoder: batch_size, length of the source, length of the target
+Probe = tuple[int, int, int]
+PROBES: tuple[Probe, ...] = (
+    (1, 16, -1),
+    (1, 32, -1),
+    (1, 48, -1),
+    (2, 32, -1),
+    (1, 32, 1),
+    (3, 40, -1),
+)
+TWO_LENGTH_PROBES: tuple[Probe, ...] = (
+    (1, 16, 16),
+    (1, 32, 16),
+    (1, 48, 16),
+    (1, 16, 32),
+    (1, 16, 48),
+    (1, 32, 32),
+    (2, 16, 16),
+    (3, 40, 24),
+)
+_POSITIONS = ("max_position_embeddings", "max_seq_len", "n_positions")
+_SPANS = re.compile(r"chunk|block|window|stride|local|topk")
+_CHECK_LEN = 4099  # a prime, beyond the chunks that are written into code
+
+
+def feasible(
+    probes: Sequence[Probe], longest: int | None, *, two_lengths: bool, keeps: bool
+) -> list[Probe]:
+    """Return the probes that a model can take, shortened where its rows are short.
+
+    Args:
+        probes: ``PROBES``, or ``TWO_LENGTH_PROBES``.
+        longest: positions that a row may have; None for any number.
+        two_lengths: whether source and target have lengths of their own.
+        keeps: whether the model can score a few positions only.
+    """
+    scale = 1
+    while longest is not None and 48 // scale > longest:
+        scale *= 2
+    if two_lengths:
+        return [(b, s // scale, t // scale) for b, s, t in probes]
+    return [(b, s // scale, k) for b, s, k in probes if k < 0 or keeps]
+
+
+def long_probe(base: Any, *, two_lengths: bool) -> Probe:
+    """Return a probe beyond every chunk, block and window of a model.
+
+    A cost that comes in chunks is flat at short rows, and breaks the polynomial here.
+
+    Args:
+        base: the transformers model.
+        two_lengths: whether source and target have lengths of their own.
+    """
+    holders = [text_config(base.config), *base.modules()]
+    spans = [
+        value
+        for holder in holders
+        for name, value in vars(holder).items()
+        if type(value) is int and value < 2**17 and _SPANS.search(name)
+    ]
+    seq_len = max(_CHECK_LEN, 2 * max(spans, default=0) + 7)
+    seq_len = min(seq_len, longest_row(base) or seq_len)
+    return 2, seq_len, seq_len // 2 if two_lengths else -1
+
+
+def longest_row(base: Any) -> int | None:
+    """Return how many positions a row may have; None if any number will do."""
+    text = text_config(base.config)
+    sizes = (getattr(text, name, None) for name in _POSITIONS)
+    return min((n for n in sizes if type(n) is int and n > 0), default=None)

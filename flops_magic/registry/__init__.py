@@ -1,0 +1,1 @@
+"""Sourced facts: base models, architectures, accelerators."""

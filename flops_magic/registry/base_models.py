@@ -1,0 +1,288 @@
+"""Training compute of known base models: who is meant, what it cost, who says so."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+from flops_magic.errors import UnknownModelError
+from flops_magic.flops.units import parse_decimal
+from flops_magic.registry.datafile import read_text
+from flops_magic.registry.model_names import MIRRORS, spellings
+
+# what a note may say of a row's figure, and what that means to who relies on it
+CAVEATS = {
+    "LOWER BOUND": "the registry's figure is a lower bound, which puts the line lower",
+    "BORDERLINE": "the original is close to what systemic risk is presumed from",
+    "Disagreement": "sources disagree on the original's compute",
+    "low confidence": "the registry's figure is of low confidence",
+}
+_METHODS = {
+    "published": "published by the developer",
+    "6ND": "estimated as 6·P·D",
+    "cumulative_6ND": "estimated as 6·P·D, stage by stage",
+    "gpu_hours": "estimated from GPU hours",
+    "inherits": "that of the model it was made from",
+    "third_party": "estimated by a third party",
+    "unknown": "not known",
+}
+_OTHER_PROVIDER = re.compile(
+    r"DERIVED (?:BY A DIFFERENT|from another) PROVIDER", re.IGNORECASE
+)
+
+_CONFIGS = (
+    ("adapter_config.json", "base_model_name_or_path"),
+    ("config.json", "_name_or_path"),
+)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A row of the registry.
+
+    Attributes:
+        model_id: Hub id.
+        aliases: other ids of the same weights, or of its provider's later stages.
+        family: such as ``Llama 3.1``.
+        developer: who trained it.
+        params_total: parameters; None if unknown.
+        params_active: parameters that one token uses; None if unknown.
+        tokens: tokens processed in training; None if unknown.
+        flops: training compute in FLOP; None if unknown.
+        published: whether the developer states the figure.
+        method: how the figure was made, such as ``6ND``.
+        confidence: ``high``, ``medium`` or ``low``.
+        systemic_risk: True, False, or None if unknown; the presumption by compute.
+        derived_from: id of another provider's model that it was made from.
+        notes: caveats.
+        sources: where it was read.
+        as_of: when.
+    """
+
+    model_id: str
+    aliases: tuple[str, ...]
+    family: str
+    developer: str
+    params_total: int | None
+    params_active: int | None
+    tokens: int | None
+    flops: int | None
+    published: bool
+    method: str
+    confidence: str
+    systemic_risk: bool | None
+    derived_from: str
+    notes: str
+    sources: tuple[str, ...]
+    as_of: str
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Which of ``CAVEATS`` its notes and confidence hold."""
+        text = f"{self.notes} {self.confidence} confidence"
+        return tuple(caveat for caveat in CAVEATS if caveat in text)
+
+    @property
+    def other_provider(self) -> bool:
+        """Whether another provider trained what it was made from."""
+        return bool(_OTHER_PROVIDER.search(self.notes))
+
+    @property
+    def source_text(self) -> str:
+        """What the figure rests on, in a few words."""
+        how = "published by the developer" if self.published else _METHODS[self.method]
+        sure = f"{self.confidence} confidence"
+        return f"registry {self.as_of}: {self.model_id}, {how}, {sure}"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A model found, under which id, and by which rule."""
+
+    model: BaseModel
+    matched_id: str
+    rule: str
+
+
+@cache
+def registry() -> tuple[BaseModel, ...]:
+    """Return every row."""
+    rows = csv.DictReader(
+        io.StringIO(read_text("flops_magic.registry", "base_models.csv"))
+    )
+    return tuple(_row(row) for row in rows)
+
+
+def lookup(name: str) -> Match:
+    """Return the base model that a name means.
+
+    Exact ids and aliases come first, then their spelling in other case, then the bare
+    name without its owner, then names with what mirrors and quantisations append
+    taken off, then a tuned variant of the same provider's model. A folder is looked
+    up by what its ``config.json`` or ``adapter_config.json`` names.
+
+    Raises:
+        UnknownModelError: with near names.
+    """
+    asked = name.strip()
+    if folder := _model_folder(asked):
+        return _lookup_folder(folder)
+    for candidate, rule in spellings(asked):
+        for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
+            if found := table.get(candidate.lower()):
+                model, matched = found
+                exact = rule == "as given" and not how and matched == asked
+                steps = [s for s in (rule if rule != "as given" else "", how) if s]
+                return Match(
+                    model,
+                    matched,
+                    "exact" if exact else ", ".join(steps) or "other case",
+                )
+    raise UnknownModelError(
+        f"no base model {name!r} in the registry{_near(asked)}; pass --original-flops "
+        "with its training compute or --original-tokens to estimate it, or search with "
+        "'flops-magic models --search'"
+    )
+
+
+def chain(model: BaseModel) -> tuple[str, ...]:
+    """Return what a model was made from, step by step, as far as the registry knows."""
+    steps: list[str] = []
+    while model.derived_from and model.derived_from not in steps:
+        steps.append(model.derived_from)
+        known = _by_id().get(model.derived_from.lower())
+        if known is None:
+            break
+        model = known[0]
+    return tuple(steps)
+
+
+def search(text: str) -> list[BaseModel]:
+    """Return the rows whose id, alias, family or developer holds every word."""
+    words = text.lower().split()
+    return [
+        model
+        for model in registry()
+        if all(
+            word
+            in " ".join(
+                (model.model_id, *model.aliases, model.family, model.developer)
+            ).lower()
+            for word in words
+        )
+    ]
+
+
+@cache
+def _by_id() -> dict[str, tuple[BaseModel, str]]:
+    table: dict[str, tuple[BaseModel, str]] = {}
+    for model in registry():
+        for name in (model.model_id, *model.aliases):
+            table.setdefault(name.lower(), (model, name))
+    return table
+
+
+@cache
+def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
+    """Return models by name without owner, where that names one model only."""
+    owners: dict[str, set[str]] = {}
+    table: dict[str, tuple[BaseModel, str]] = {}
+    for model in registry():
+        for name in (model.model_id, *model.aliases):
+            bare = name.rsplit("/", 1)[-1].lower()
+            owners.setdefault(bare, set()).add(model.model_id)
+            table.setdefault(bare, (model, name))
+    unique = {bare: table[bare] for bare, ids in owners.items() if len(ids) == 1}
+    return unique | {
+        f"{owner}/{bare}": found for bare, found in unique.items() for owner in MIRRORS
+    }
+
+
+def _near(name: str) -> str:
+    names = {found[1].lower(): found[1] for found in _by_id().values()}
+    bare = {n.rsplit("/", 1)[-1]: original for n, original in names.items()}
+    close = difflib.get_close_matches(name.lower(), names, 4, 0.6)
+    ids = [names[n] for n in close]
+    ids += [
+        bare[n]
+        for n in difflib.get_close_matches(
+            name.lower().rsplit("/", 1)[-1], bare, 4, 0.6
+        )
+    ]
+    unique = list(dict.fromkeys(ids))[:4]
+    return f"; near: {', '.join(map(repr, unique))}" if unique else ""
+
+
+def _model_folder(name: str) -> Path | None:
+    """Return the folder that a name means; None where it means no folder.
+
+    A folder without a model, such as an empty output folder ``gpt2``, does not hide
+    the model of that name.
+    """
+    try:
+        folder = Path(name).expanduser()
+        if not name or not folder.is_dir():
+            return None
+        holds = any((folder / file).is_file() for file, _ in _CONFIGS)
+    except (OSError, RuntimeError, ValueError):  # no path at all
+        return None
+    return folder if holds or name.lower() not in _by_id() else None
+
+
+def _lookup_folder(folder: Path) -> Match:
+    for file, key in _CONFIGS:
+        path = folder / file
+        if not path.is_file():
+            continue
+        try:
+            named = json.loads(path.read_text(encoding="utf-8")).get(key)
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(named, str) and named and not Path(named).is_dir():
+            match = lookup(named)
+            return Match(match.model, match.matched_id, f"{key} in {file}")
+    raise UnknownModelError(
+        f"the folder {str(folder)!r} does not name its base model; pass --base-model ID"
+    )
+
+
+def _row(row: dict[str, str]) -> BaseModel:
+    risk = {"yes": True, "no": False}
+    published = _flops(row["flop_published"])
+    return BaseModel(
+        model_id=row["model_id"],
+        aliases=tuple(a for a in row["aliases"].split(";") if a),
+        family=row["family"],
+        developer=row["developer"],
+        params_total=_maybe_int(row["params_total"]),
+        params_active=_maybe_int(row["params_active"]),
+        tokens=_maybe_int(row["tokens"]),
+        flops=published or _flops(row["flop_estimated"]),
+        published=published is not None,
+        method=row["method"],
+        confidence=row["confidence"],
+        systemic_risk=risk.get(row["systemic_risk"]),
+        derived_from=row["derived_from"],
+        notes=row["notes"],
+        sources=tuple(s for s in (row["source_1"], row["source_2"]) if s),
+        as_of=row["as_of"],
+    )
+
+
+def _maybe_int(text: str) -> int | None:
+    return int(parse_decimal(text)) if text else None
+
+
+def _flops(text: str) -> int | None:
+    """Return FLOPs exactly as their decimal text says."""
+    if not text:
+        return None
+    value: Fraction = parse_decimal(text)
+    return int(value)

@@ -1,0 +1,1 @@
+"""Documents for the AI Office, authorities and downstream providers."""

@@ -1,1 +1,0 @@
-"""What a person sees: text, live gauge, static card, plots."""

@@ -1,0 +1,1 @@
+"""One run: its start, its steps, its decision, its record."""

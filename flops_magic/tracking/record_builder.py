@@ -1,0 +1,108 @@
+"""The record of a run, as far as it has come: what the meter saw, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flops_magic.ai_act.decision import Decision
+from flops_magic.evidence.record import AuditRecord, ModelUse, Run
+from flops_magic.flops.formulas import lora_pd
+from flops_magic.flops.histogram import FlopTotals
+from flops_magic.monitoring.provenance import sagemaker_job, versions
+
+if TYPE_CHECKING:
+    from flops_magic.monitoring.meter import TrainerMeter
+
+Judge = Callable[[FlopTotals], tuple[Decision | None, str]]
+ASSUMPTIONS = (
+    "Matrix products, convolutions, attention products and scans are counted.",
+    "A multiply-add is two operations.",
+    "Attention counts the full square; what a causal mask leaves of it stands beside.",
+    "Padding is computed and counted; tokens without padding stand beside.",
+    "A forward pass with gradients in training is counted with its backward pass.",
+)
+UNCERTAINTY = ("Not counted: element-wise work, about 0.1 to 1 per cent.",)
+
+
+def record_of(
+    run: Run,
+    meter: TrainerMeter,
+    *,
+    judge: Judge,
+    declared: Mapping[str, int],
+    hardware: Mapping[str, Any],
+) -> AuditRecord:
+    """Return the record of a run.
+
+    Args:
+        run: when and how it went.
+        meter: what it saw.
+        judge: returns the decision on FLOPs, or why there is none.
+        declared: FLOPs that the user declares, by reason.
+        hardware: what the devices did.
+    """
+    models = meter.models()
+    flops = sum(
+        (use.flops() for use in models), FlopTotals(declared=sum(declared.values()))
+    )
+    record = AuditRecord(
+        run=run,
+        models=models,
+        flops=flops,
+        declared=declared,
+        legacy=legacy_figure(models),
+        data=dict(meter.facts) | sagemaker_job(),
+        hardware=hardware,
+        assumptions=assumptions_of(models),
+        uncertainty=UNCERTAINTY,
+        gaps=tuple(meter.gaps),
+        versions=versions(),
+    )
+    decision, reason = judge(flops)
+    if decision and not record.complete and decision.verdict != "over":
+        decision = None
+        reason = (
+            f"the operations of {', '.join(meter.uncounted())} could not be counted, "
+            "so the total is a lower bound; see the gaps"
+        )
+    verdict = decision.to_dict() if decision else None
+    return replace(record, decision=verdict, undecided=reason)
+
+
+def legacy_figure(models: tuple[ModelUse, ...]) -> dict[str, Any]:
+    """Return (4·N_total + 2·N_trainable)·D of the trained models, for comparison."""
+    trained = [use for use in models if use.role == "trained"]
+    if len(trained) != 1 or (profile := trained[0].profile) is None:
+        return {}
+    rows = [row for row in trained[0].histogram if row.kind == "train"]
+    tokens = sum(row.total.tokens for row in rows)
+    total, trainable = profile.parameters_total, profile.parameters_trainable
+    return {
+        "formula": "(4·N_total + 2·N_trainable)·D",
+        "N_total": str(total),
+        "N_trainable": str(trainable),
+        "tokens": str(tokens),
+        "flops": str(lora_pd(total, trainable, tokens)),
+    }
+
+
+def assumptions_of(models: tuple[ModelUse, ...]) -> tuple[str, ...]:
+    """Return what a count of these models rests on."""
+    trained = [use for use in models if use.role == "trained"]
+    lines = []
+    if len(trained) > 1:
+        lines.append(
+            f"{len(trained)} models were trained; their compute is added up and held "
+            "against one original."
+        )
+    unknown = sorted(
+        {op for use in models if use.profile for op in use.profile.unknown_ops}
+    )
+    if unknown:
+        lines.append(
+            f"Operations without a formula, not counted: {', '.join(unknown)}."
+        )
+    notes = {note for use in models if use.profile for note in use.profile.notes}
+    return (*ASSUMPTIONS, *lines, *sorted(notes))

@@ -1,0 +1,89 @@
+"""When to stop training, so that a chosen share of the line is not passed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from flops_magic.ai_act.decision import Decision
+from flops_magic.errors import InputError, QuantityError
+from flops_magic.flops.units import flop_text, parse_decimal, percent_text
+
+
+def parse_share(value: object) -> Fraction:
+    """Return a share of the line exactly: 0.9, "0.9" or "90%".
+
+    Raises:
+        InputError: for what is no share above 0 and up to 1.
+    """
+    text = str(value).strip()
+    number = text.removesuffix("%").strip()
+    try:
+        share = parse_decimal(number) / (100 if text.endswith("%") else 1)
+    except QuantityError:
+        share = Fraction(0)
+    if isinstance(value, bool) or not 0 < share <= 1:
+        raise InputError(
+            f"stop_at={value!r} is no share of the line; pass 0.9 or 90% to stop "
+            "before nine tenths of it"
+        )
+    return share
+
+
+class StopAt:
+    """Decides after every optimizer step whether there is room for one more.
+
+    The next step is taken to cost what the largest one so far did: where batches are
+    of one shape, the share is never passed; where a later batch is larger than any
+    before, it may be passed by the difference.
+
+    Attributes:
+        share: of the line, above 0 and up to 1.
+        reason: why training has to stop; empty while there is room.
+    """
+
+    def __init__(self, share: Fraction) -> None:
+        self.share = share
+        self.reason = ""
+        self._before: int | None = None
+        self._largest = 0
+
+    def begin(self, decision: Decision) -> None:
+        """Begin to look, before a training's first step.
+
+        Raises:
+            InputError: where there is no line, or no room for a step.
+        """
+        if not decision.line:
+            raise InputError(
+                f"stop_at has nothing to stop at: {decision.line_text}; leave it out"
+            )
+        self._before = decision.own_flops
+        if self._passes(decision):
+            raise InputError(
+                f"stop_at={float(self.share):g}: {self._stands(decision)}, so there is "
+                "no room for another step; nothing was trained"
+            )
+
+    def stepped(self, decision: Decision, step: int) -> bool:
+        """Return whether training has to stop after this optimizer step."""
+        now = decision.own_flops
+        if self._before is not None:
+            self._largest = max(self._largest, now - self._before)
+        self._before = now
+        if not self.reason and self._passes(decision):
+            self.reason = (
+                f"stopped after step {step}: {self._stands(decision)}, and another "
+                f"step of {flop_text(self._largest)} could pass the "
+                f"{percent_text(self.share)} that were chosen"
+            )
+        return bool(self.reason)
+
+    def _passes(self, decision: Decision) -> bool:
+        if not decision.line:
+            return False
+        return decision.own_flops + self._largest > self.share * decision.line
+
+    def _stands(self, decision: Decision) -> str:
+        share = decision.share_of_line
+        used = percent_text(share) if share is not None else "all"
+        return f"{used} of the line is used"
