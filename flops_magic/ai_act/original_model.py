@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from datetime import date
 from typing import TypedDict
@@ -12,6 +11,7 @@ from flops_magic.ai_act.decision_table import decide, status
 from flops_magic.errors import InputError, UnknownModelError, UnknownOriginalError
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.units import parse_count
+from flops_magic.near_names import near
 from flops_magic.registry.base_models import lookup
 
 
@@ -185,6 +185,6 @@ def _known_keys(question: dict[str, object]) -> None:
     known = list(Question.__annotations__)
     for key in question:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 2)
-            offer = f"; near: {', '.join(near)}" if near else ""
-            raise InputError(f"no option {key!r}{offer}; there are {', '.join(known)}")
+            raise InputError(
+                f"no option {key!r}{near(key, known)}; there are {', '.join(known)}"
+            )
