@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +24,9 @@ from flops_magic.ai_act.original_model import Original
 from flops_magic.errors import FlopsMagicError, MissingPackageError
 from flops_magic.evidence.files import write_json
 from flops_magic.evidence.flops_meter import flops_meter
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.evidence.journal import Journal
-from flops_magic.evidence.record import AuditRecord, Run
+from flops_magic.evidence.record import AuditRecord, Outcome, Run
 from flops_magic.evidence.seal import Sealed, seal
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.monitoring.nvml import NvmlPoller
@@ -86,7 +88,7 @@ class TrackedRun:
         self._lock = threading.Lock()
         self._journal: Journal | None = None
         self._journaled_s = 0.0
-        self._hardware: dict[str, Any] = {}
+        self._hardware: Hardware | None = None
 
     # -- life ---------------------------------------------------------------------
 
@@ -239,8 +241,8 @@ class TrackedRun:
             id=self.id,
             started_at=self._started.isoformat(timespec="milliseconds"),
             ended_at=_now(),
-            elapsed_s=f"{self.clock() - self._began_s:.3f}",
-            outcome=outcome,
+            elapsed_s=Decimal(f"{self.clock() - self._began_s:.3f}"),
+            outcome=Outcome(outcome),
             steps=self.meter.steps,
             steps_planned=self.meter.steps_planned,
             source_sha256=self.source_sha256,
