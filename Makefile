@@ -11,9 +11,9 @@ SAGEMAKER := .venv-sagemaker
 INSTALL := -m pip install -q --disable-pip-version-check
 # one worker a core; tests/conftest.py gives each worker one torch thread
 PARALLEL := -n auto --dist loadgroup
-# the subjects that need neither torch nor a model, and the contracts
-FAST := tests/ai_act tests/display tests/estimation tests/evidence tests/flops \
-  tests/registry tests/report tests/tools tests/test_*.py
+# the subjects that build no model, and the contracts
+FAST := tests/ai_act tests/display tests/evidence tests/flops tests/registry tests/report \
+  tests/tools $(filter-out tests/test_script.py,$(wildcard tests/test_*.py))
 
 .PHONY: demo check static test test-sagemaker
 

@@ -2,6 +2,6 @@
 
 import os
 
-# pytest-xdist runs one worker a core: torch's own threads would fight over the same cores
+# pytest-xdist runs a worker a core, and torch's own threads would fight over them
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
