@@ -111,7 +111,7 @@ def test_a_killed_process_leaves_a_journal_that_verifies(tmp_path):
 def launch(tmp_path, path, *options):
     """Run a script in two processes, tracked; return its record."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    command += [f"--standalone", "-m", "flops_magic.track", str(path)]
+    command += ["--standalone", "-m", "flops_magic.track", str(path)]
     done = subprocess.run(
         [*command, "--folder", str(tmp_path), *options],
         cwd=ROOT,
