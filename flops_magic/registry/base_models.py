@@ -28,7 +28,7 @@ class Caveat(StrEnum):
 
 
 # what each caveat means to somebody who relies on the figure
-CAVEATS = {
+CAVEATS: dict[str, str] = {
     Caveat.LOWER_BOUND: (
         "the registry's figure is a lower bound, which puts the line lower"
     ),
