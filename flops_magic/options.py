@@ -111,7 +111,7 @@ REPORT_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def question(args: Any) -> dict[str, Any]:
-    """Return parsed options as the keywords of ``Original.of``.
+    """Return parsed options as the keywords of ``OriginalModel.of``.
 
     Raises:
         InputError: for a figure that is declared unknown and given.

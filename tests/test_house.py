@@ -36,9 +36,7 @@ BROAD = {
     "monitoring/loop_patches.py": 2,
     "monitoring/meter.py": 4,
     "monitoring/trainer_patches.py": 4,
-    "callback.py": 2,
     "monitoring/nvml.py": 3,
-    "tracking/run.py": 2,
     "jupyter/server.py": 1,
     "cli.py": 1,  # a notebook's cell may raise anything
 }

@@ -3,51 +3,89 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 from typing import ClassVar
 
 VERDICTS = ("below", "near", "over", "not_engaged")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """All that a decision rests on; the same facts always give the same decision.
+class OriginalBasis(StrEnum):
+    """What the figure of the original's training compute rests on."""
+
+    GIVEN = "given"
+    SIX_PD = "six_pd"
+    REGISTRY_PUBLISHED = "registry_published"
+    REGISTRY_ESTIMATED = "registry_estimated"
+    INESTIMABLE = "inestimable"
+    NOT_NEEDED = "not_needed"
+
+    @property
+    def of_registry(self) -> bool:
+        """Whether the registry's own figure is used, with the doubts about it."""
+        return self in (self.REGISTRY_PUBLISHED, self.REGISTRY_ESTIMATED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalFacts:
+    """What is known of the original model, whatever is trained from it.
+
+    ``OriginalModel.resolve`` makes it once; the FLOPs of a modification are then held
+    against it as often as somebody asks.
 
     Attributes:
-        flops_direct: compute of the modification that directly updates parameters.
-        flops_cumulative: that, and what else contributed to capabilities.
-        original_flops: training compute of the original; None if nobody can know it.
-        original_source: who says so.
         base_model: id of the original; empty if unnamed.
-        systemic_risk: whether the original is classified so; None if unknown.
-        original_is_gpai: whether the original is a GPAI model; None to go by 10^23.
-        same_provider: whether the original's own provider, or its agent, trains.
-        union_market: whether the result is placed on the Union market.
-        rules_version: version of the thresholds.
-        known_on: the day of the decision, ISO 8601; a notification counts from it.
-        matched: the id in the registry that was found, and by which rule.
+        original_flops: its training compute; None if nobody can know it.
+        original_source: who says so, in words for people.
+        original_basis: the same for the rules; None in records older than the field.
+        systemic_risk: whether it is classified so; None if unknown.
         systemic_risk_source: who says what ``systemic_risk`` says.
+        original_is_gpai: whether it is a GPAI model; None to go by 10^23.
+        same_provider: whether its own provider, or that one's agent, trains.
+        union_market: whether the result is placed on the Union market.
+        matched: the id in the registry that was found, and by which rule.
         registry_flops: the registry's figure, where another one is used.
         derived_from: what another provider made the original from.
         caveats: the registry's, on its figure.
     """
 
-    flops_direct: int
-    flops_cumulative: int
-    original_flops: int | None
-    original_source: str
     base_model: str = ""
+    original_flops: int | None = None
+    original_source: str = ""
+    original_basis: OriginalBasis | None = field(
+        default=None, metadata={"omit_default": True}
+    )
     systemic_risk: bool | None = None
+    systemic_risk_source: str = ""
     original_is_gpai: bool | None = None
     same_provider: bool = False
     union_market: bool = True
-    rules_version: str = ""
-    known_on: str = ""
     matched: str = ""
-    systemic_risk_source: str = ""
     registry_flops: int | None = None
     derived_from: str = ""
     caveats: str = ""
+
+    @property
+    def basis(self) -> OriginalBasis:
+        """What the figure rests on, in records of every version."""
+        return self.original_basis or _basis_of_0_1_0(self.original_source)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(OriginalFacts):
+    """All that a decision rests on; the same facts always give the same decision.
+
+    Attributes:
+        flops_direct: compute of the modification that directly updates parameters.
+        flops_cumulative: that, and what else contributed to capabilities.
+        rules_version: version of the thresholds.
+        known_on: the day of the decision, ISO 8601; a notification counts from it.
+    """
+
+    flops_direct: int
+    flops_cumulative: int
+    rules_version: str = ""
+    known_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,3 +154,25 @@ class Decision:
         """Compared FLOPs as a share of the original's training compute."""
         original = self.facts.original_flops
         return Fraction(self.compared, original) if original else None
+
+
+def _basis_of_0_1_0(source: str) -> OriginalBasis:
+    """Return the basis that a record of version 0.1.0 holds as a sentence only.
+
+    That version wrote these five forms and no other, so what follows from its records
+    stays as it was. Nothing written since is read by its words.
+    """
+    if source.startswith("registry "):
+        published = ", published by the developer, " in source
+        return (
+            OriginalBasis.REGISTRY_PUBLISHED
+            if published
+            else OriginalBasis.REGISTRY_ESTIMATED
+        )
+    if source.startswith("given by the user"):
+        return OriginalBasis.GIVEN
+    if source.startswith("estimated as 6·P·D"):
+        return OriginalBasis.SIX_PD
+    if source == "declared unknown and not estimable":
+        return OriginalBasis.INESTIMABLE
+    return OriginalBasis.NOT_NEEDED

@@ -24,9 +24,9 @@ from __future__ import annotations
 from datetime import date
 from fractions import Fraction
 
-from flops_magic.ai_act.decision import Decision, Facts
+from flops_magic.ai_act.decision import Decision, Facts, OriginalFacts
 from flops_magic.ai_act.flags import exceeds_high_impact
-from flops_magic.ai_act.original_compute import with_original
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.thresholds import (
     Law,
     in_force,
@@ -38,6 +38,7 @@ from flops_magic.ai_act.thresholds import (
 )
 from flops_magic.ai_act.wordings import CURRENT, wording_of
 from flops_magic.errors import InputError
+from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.units import parse_count
 
 # Point numbers as adopted; the text of July 2025 prints 57 to 130 three higher.
@@ -111,51 +112,78 @@ def decide(
             f"flops_cumulative {cumulative} is less than flops_direct {direct}, which "
             "it includes; add what contributed besides"
         )
-    day = on or today()
-    risk = status("systemic_risk", systemic_risk)
-    facts = Facts(
-        direct,
-        cumulative,
-        None,
-        "",
-        base_model=base_model or "",
-        systemic_risk=risk,
-        systemic_risk_source="" if systemic_risk is None else "given by the user",
-        original_is_gpai=status("original_is_gpai", original_is_gpai),
+    original = OriginalModel.read(
+        base_model=base_model,
+        original_flops=original_flops,
+        original_tokens=original_tokens,
+        original_parameters=original_parameters,
+        original_source=original_source,
+        original_inestimable=original_inestimable,
+        systemic_risk=systemic_risk,
+        original_is_gpai=original_is_gpai,
         same_provider=same_provider,
         union_market=union_market,
-        rules_version=in_force(laws(), day).version,
-        known_on=day.isoformat(),
     )
-    return decide_facts(
-        with_original(
-            facts,
-            flops=original_flops,
-            source=original_source,
-            tokens=original_tokens,
-            parameters=original_parameters,
-            trained_parameters=trained_parameters,
-            inestimable=original_inestimable,
-            ask_registry_for_risk=systemic_risk is None,
-        )
+    day = on or today()
+    known = original.resolve(
+        trained_parameters=trained_parameters, numbers=in_force(laws(), day)
     )
+    return hold_against(known, direct, cumulative, day)
 
 
-def status(name: str, value: bool | str | None) -> bool | None:
-    """Read a yes, a no or an unknown; the text "no" is true to Python.
+def judge(
+    original: OriginalModel,
+    flops: FlopTotals,
+    trained_id: str | None = None,
+    trained_parameters: int | None = None,
+    on: date | None = None,
+) -> Decision:
+    """Return the decision on one finished or planned run.
+
+    Args:
+        original: what the user says of the original model.
+        flops: what the run costs.
+        trained_id: the trained model's own name, used where ``original`` has none.
+        trained_parameters: its parameters, adapters left out.
+        on: the day of the decision; today by default.
 
     Raises:
-        InputError: for another word.
+        UnknownModelError, UnknownOriginalError, InputError: as
+            ``OriginalModel.resolve`` does.
     """
-    if value is None or isinstance(value, bool):
-        return value
-    words = {"yes": True, "no": False, "unknown": None}
-    if value not in words:
-        raise InputError(
-            f"{name}={value!r} is no status; pass True, False or None, or the words "
-            "'yes', 'no' or 'unknown'"
+    day = on or today()
+    numbers = in_force(laws(), day)
+    known = original.resolve(trained_id, trained_parameters, numbers=numbers)
+    return hold_against(known, flops.direct, flops.cumulative, day)
+
+
+def hold_against(
+    original: OriginalFacts, flops_direct: int, flops_cumulative: int, day: date
+) -> Decision:
+    """Hold a modification against a resolved original: arithmetic, and no look-up.
+
+    Args:
+        original: what is known of the original.
+        flops_direct: FLOPs directly contributing to parameter updates.
+        flops_cumulative: those, and what else contributed to capabilities.
+        day: of the decision; it selects the rules in force.
+    """
+    return decide_facts(
+        Facts(
+            **vars(original),
+            flops_direct=flops_direct,
+            flops_cumulative=flops_cumulative,
+            rules_version=in_force(laws(), day).version,
+            known_on=day.isoformat(),
         )
-    return words[value]
+    )
+
+
+def verdict_with(decision: Decision, more_flops: int) -> str:
+    """Return the verdict that further training FLOPs of the run would lead to."""
+    numbers = law(decision.facts.rules_version or None)
+    compared = decision.compared + more_flops
+    return _verdict(decision.rule, compared, decision.threshold, numbers)
 
 
 def recompute(decision: Decision) -> Decision:

@@ -14,7 +14,7 @@ from IPython.core.magic_arguments import (
     magic_arguments,
 )
 
-from flops_magic.ai_act.original_model import Original
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.display.registry_text import base_model_lines, base_model_text
 from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimation.estimator import METHODS, Estimate, estimate
@@ -171,7 +171,7 @@ class FlopsMagics(Magics):
                 "--stop-at stops Trainers, and --model names a loop of your own; use "
                 "attach_to_trainers(model=…, stop_at=…) and ask run.should_stop in it"
             )
-        original = Original.of(**question(args))
+        original = OriginalModel.of(**question(args))
         self.last = TrackedRun(
             original=original,
             folder=None if args.no_file else _folder(args.folder),
