@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flops_magic.ai_act.original_model import OriginalModel
-from flops_magic.errors import FlopsMagicError, InputError, MissingPackageError
+from flops_magic.errors import InputError, MissingPackageError
 from flops_magic.evidence.files import write_json
 from flops_magic.evidence.flops_meter import flops_meter
 from flops_magic.evidence.hardware import Hardware
@@ -246,15 +246,13 @@ class TrackedRun:
             return False
         if int(os.environ.get("RANK", "0")):
             return False  # the first process writes for all
-        path = self.folder / "flops_meter.json"
-        try:
+        gaps = len(self.meter.gaps)
+        with guard(self.meter.gap, "flops_meter.json"):
+            path = self.folder / "flops_meter.json"
             write_json(path, flops_meter(self.record, self.sealed))
-        except FlopsMagicError as error:
-            self.meter.gap("flops_meter.json", error)
-            return True
-        if self._journal:
-            self._journal.discard()
-        return False
+            if self._journal:
+                self._journal.discard()
+        return len(self.meter.gaps) > gaps
 
 
 def _now() -> str:

@@ -41,23 +41,21 @@ def calls(profile, function):
     return found[1] if found else 0
 
 
-@pytest.mark.parametrize("stop_at", [None, 0.9])
 @pytest.mark.parametrize(
-    ("known", "looked_up"),
+    ("known", "stop_at"),
     [
         # a name that nobody registered: finding names near it costs milliseconds
-        (LARGE | {"base_model": "acme/llama-of-our-own"}, 1),
-        # the trained model's own name, once it is known
-        (LARGE, 1),
-        ({"original_tokens": "1T", "original_is_gpai": True}, 1),
+        (LARGE | {"base_model": "acme/llama-of-our-own"}, None),
+        (LARGE | {"base_model": "acme/llama-of-our-own"}, 0.9),
+        # the trained model's own name, and its size, once they are known
+        (LARGE, None),
+        ({"original_tokens": "1T", "original_is_gpai": True}, 0.9),
     ],
 )
 def test_fifty_steps_look_the_original_up_once_and_decide_once_each(
-    tmp_path, known, looked_up, stop_at
+    tmp_path, known, stop_at
 ):
     run = attach_to_trainers(stop_at=stop_at, **known)
-    run.display = Screen()
-    run.clock = lambda: 0.0  # no second passes, so nothing happens at its own pace
     profile = cProfile.Profile()
     trainer = tiny.trainer(tiny.llama(), tmp_path, max_steps=STEPS)
     with run:
@@ -65,13 +63,22 @@ def test_fifty_steps_look_the_original_up_once_and_decide_once_each(
         trainer.train()
         profile.disable()
     assert run.record.run.steps == STEPS
-    assert calls(profile, base_models.find) <= looked_up
+    assert calls(profile, base_models.find) == 1
     assert calls(profile, base_models._near) == 0
     # one when training begins, one more there where stop_at asks for room
     begins = 1 if stop_at is None else 2
     assert calls(profile, decision_table.decide_facts) == STEPS + begins
-    assert len(run.display.seen) == 1 + (1 + STEPS) + 1
-    assert run.display.seen[-2].flops == run.record.flops.direct
+
+
+def test_a_display_is_handed_every_step_as_it_was_decided_on(tmp_path):
+    run = attach_to_trainers(**LARGE)
+    run.display = Screen()
+    with run:
+        tiny.trainer(tiny.llama(), tmp_path, max_steps=5).train()
+    assert {progress.step for progress in run.display.seen} == set(range(6))
+    last = run.display.seen[-1]
+    assert (last.flops, last.outcome) == (run.record.flops.direct, "completed")
+    assert (str(last.line), last.verdict) == (run.record.decision["line"], "below")
 
 
 def test_an_original_that_nobody_knows_is_looked_up_once_too(tmp_path):
@@ -94,8 +101,8 @@ def test_the_projection_is_the_verdict_of_the_planned_steps(tmp_path):
     run.display = Screen()
     with run:
         tiny.trainer(tiny.llama(), tmp_path, max_steps=20).train()
-    halfway = run.display.seen[6]
-    assert (halfway.step, halfway.projected) == (5, 20 * step)
+    halfway = next(p for p in run.display.seen if p.flops == 5 * step and p.step == 5)
+    assert halfway.projected == 20 * step
     assert (halfway.verdict, halfway.projected_verdict) == ("below", "over")
 
 

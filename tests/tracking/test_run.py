@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from flops_magic.errors import InputError
+from flops_magic.evidence.verify import verify
 from flops_magic.flops.units import parse_count
 from flops_magic.tracking.run import TrackedRun
 from tests import tiny
@@ -62,6 +63,9 @@ def test_a_journal_that_cannot_be_written_costs_a_gap_and_no_step(tmp_path):
         tiny.trainer(tiny.llama(), tmp_path, max_steps=2).train()
     assert run.record.run.steps == 2
     assert any(gap.startswith("the journal: EvidenceError") for gap in run.record.gaps)
+    # the record is kept all the same, beside the place of the journal
+    kept = verify(tmp_path / "flops_meter.json")
+    assert kept.flops == run.record.flops
 
 
 def test_what_is_declared_counts_in_the_figure_that_is_held_against_the_line():
