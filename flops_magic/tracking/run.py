@@ -34,7 +34,7 @@ from flops_magic.tracking.record_builder import record_of
 
 if TYPE_CHECKING:
     from flops_magic.ai_act.decision import Decision
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 _JOURNAL_EVERY_S = 5.0
 
@@ -207,7 +207,7 @@ class TrackedRun:
         except FlopsMagicError as error:
             return None, str(error)
 
-    def _stepped(self) -> None:
+    def _stepped(self, _: Step) -> None:
         self._line.stepped(self.progress)
         self._quietly("the display", lambda d: d.update(self.progress()))
         now_s = self.clock()
