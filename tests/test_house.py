@@ -31,11 +31,6 @@ HEAVY = [
 BROAD = {
     "gaps.py": 1,  # the guard
     "profiling/op_counter.py": 1,  # the operation is named as unknown
-    "monitoring/pass_hooks.py": 1,
-    "monitoring/live_counter.py": 1,
-    "monitoring/loop_patches.py": 2,
-    "monitoring/meter.py": 4,
-    "monitoring/trainer_patches.py": 4,
     "monitoring/nvml.py": 3,
     "jupyter/server.py": 1,
     "cli.py": 1,  # a notebook's cell may raise anything

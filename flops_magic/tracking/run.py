@@ -36,7 +36,7 @@ from flops_magic.tracking.progress import Progress
 from flops_magic.tracking.record_builder import record_of
 
 if TYPE_CHECKING:
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 _JOURNAL_EVERY_S = 5.0
 
@@ -191,7 +191,7 @@ class TrackedRun:
             self.record.run.outcome if self.record else "running"
         ).progress
 
-    def _stepped(self) -> None:
+    def _stepped(self, _: Step) -> None:
         """Look at the run once after a step, and hand on what was seen."""
         self._line.read_device()
         moment = self._judge.moment()
