@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flops_magic.errors import FlopsMagicError, InputError, VerificationError
+from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.near_names import near
 from flops_magic.options import (
     ESTIMATE_OPTIONS,
@@ -58,7 +58,7 @@ def verify(args: argparse.Namespace) -> int:
             continue
         print(f"{path}: holds; {len(report.records)} record(s)")
         for sealed, record in report.records:
-            verdict = record.decision["verdict"] if record.decision else "no verdict"
+            verdict = record.decision.verdict if record.decision else "no verdict"
             print(
                 f"  {record.run.started_at[:19]} {record.run.outcome}: direct "
                 f"{record.flops.direct:,} FLOP, {verdict}, sha256 {sealed.sha256[:12]}"
@@ -258,9 +258,9 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # argparse's own name (Python 3.11 to 3.14): it raises for what is not among
         # the choices. Were it gone, argparse would list them, without near names.
-        if action.choices is not None and value not in action.choices:
-            if offer := near(str(value), map(str, action.choices)):
-                self.error(f"unknown {value!r}{offer}")
+        choices = action.choices or ()
+        if value not in choices and (offer := near(str(value), map(str, choices))):
+            self.error(f"unknown {value!r}{offer}")
         super()._check_value(action, value)
 
 

@@ -246,7 +246,7 @@ def declared_flops(pairs: list[str] | None) -> dict[str, int]:
 
 
 def question(args: Any) -> dict[str, Any]:
-    """Return parsed original options as the keyword arguments of ``Original.of``.
+    """Return parsed original options as the keyword arguments of ``OriginalModel.of``.
 
     Raises:
         InputError: for a figure that is declared unknown and given.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flops_magic.ai_act.original_model import Original
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.display.text import TextDisplay
 from flops_magic.errors import InputError
 from flops_magic.evidence.seal import text_sha256
@@ -23,7 +23,7 @@ def run_script(
     folder: str,
     declared: Mapping[str, int] | None = None,
     stop_at: str | None = None,
-    **question: Any,
+    **original: Any,
 ) -> None:
     """Run a script as ``__main__``; what it raises passes through, recorded.
 
@@ -33,7 +33,8 @@ def run_script(
         folder: where ``flops_meter.json`` goes.
         declared: FLOP that contributed elsewhere, by reason.
         stop_at: share of the line before which Trainers are stopped; None for none.
-        question: what is known of the original, see ``ai_act.original_model.Question``.
+        original: what is known of the original model; all of it:
+            ``flops_magic.ai_act.original_options.OriginalOptions``.
 
     Raises:
         InputError: when there is no such script or folder.
@@ -44,7 +45,7 @@ def run_script(
     if not Path(folder).is_dir():
         raise InputError(f"no folder {folder!r}; make it, or name another --folder")
     tracked = TrackedRun(
-        original=Original.of(**question),
+        original=OriginalModel.of(**original),
         folder=Path(folder),
         source_sha256=text_sha256(path.read_text(encoding="utf-8").strip()),
         display=TextDisplay(sys.stderr),

@@ -7,7 +7,6 @@ colour of its page, and says everything in words too.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from html import escape
 
 from flops_magic.display.scale import COLOURS, gauge_svg
@@ -19,11 +18,9 @@ from flops_magic.evidence.seal import Sealed
 def card_html(record: AuditRecord, sealed: Sealed) -> str:
     """Return the card of a sealed record."""
     decision = record.decision
-    verdict = decision["verdict"] if decision else None
+    verdict = decision.verdict if decision else None
+    share = decision.share_of_line if decision else None
     colour = COLOURS[verdict]
-    share = None
-    if decision and decision["share_of_line"]:
-        share = Fraction(decision["share_of_line"])
     rows = "".join(
         f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top;'
         f'padding:2px 14px 2px 0;opacity:.75">{escape(name)}</td>'
