@@ -71,7 +71,7 @@ def verify(args: argparse.Namespace) -> int:
             continue
         print(f"{path}: holds; {len(report.records)} record(s)")
         for sealed, record in report.records:
-            verdict = record.decision["verdict"] if record.decision else "no verdict"
+            verdict = record.decision.verdict if record.decision else "no verdict"
             print(
                 f"  {record.run.started_at[:19]} {record.run.outcome}: direct "
                 f"{record.flops.direct:,} FLOP, {verdict}, sha256 {sealed.sha256[:12]}"

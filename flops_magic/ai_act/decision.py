@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import ClassVar
 
 VERDICTS = ("below", "near", "over", "not_engaged")
 
@@ -52,7 +52,9 @@ class OriginalFacts:
     base_model: str = ""
     original_flops: int | None = None
     original_source: str = ""
-    original_basis: OriginalBasis | None = None
+    original_basis: OriginalBasis | None = field(
+        default=None, metadata={"omit_default": True}
+    )
     systemic_risk: bool | None = None
     systemic_risk_source: str = ""
     original_is_gpai: bool | None = None
@@ -85,20 +87,6 @@ class Facts(OriginalFacts):
     rules_version: str = ""
     known_on: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts for a record; a field that it lacked is not added."""
-        tree: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, int) and not isinstance(value, bool):
-                value = str(value)
-            elif isinstance(value, OriginalBasis):
-                value = value.value
-            tree[f.name] = value
-        if self.original_basis is None:
-            del tree["original_basis"]
-        return tree
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -121,7 +109,12 @@ class Decision:
         consequence: what would follow from it; empty where nothing is said.
         flags: what counsel should look at.
         facts: what it rests on.
+        wording: the version of the sentences, one of ``ai_act.wordings.WORDINGS``; a
+            record without the key has the first.
     """
+
+    # properties that a record states beside the fields, for readers who do not compute
+    RECORDED: ClassVar = ("ratio", "share_of_line")
 
     rule: str
     rows_met: tuple[str, ...]
@@ -137,6 +130,7 @@ class Decision:
     consequence: str
     flags: tuple[str, ...]
     facts: Facts
+    wording: str = field(default="1", metadata={"omit_default": True})
 
     @property
     def ratio(self) -> Fraction | None:
@@ -160,28 +154,6 @@ class Decision:
         """Compared FLOPs as a share of the original's training compute."""
         original = self.facts.original_flops
         return Fraction(self.compared, original) if original else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the decision for a record: text, integers, None and booleans only."""
-        ratio, share = self.ratio, self.share_of_line
-        return {
-            "rule": self.rule,
-            "rows_met": list(self.rows_met),
-            "verdict": self.verdict,
-            "compared": str(self.compared),
-            "compared_notion": self.compared_notion,
-            "threshold": None if self.threshold is None else str(self.threshold),
-            "line": None if self.line is None else str(self.line),
-            "line_text": self.line_text,
-            "ratio": None if ratio is None else str(ratio),
-            "share_of_line": None if share is None else str(share),
-            "paragraph": self.paragraph,
-            "paragraph_july": self.paragraph_july,
-            "explanation": self.explanation,
-            "consequence": self.consequence,
-            "flags": list(self.flags),
-            "facts": self.facts.to_dict(),
-        }
 
 
 def _basis_of_0_1_0(source: str) -> OriginalBasis:

@@ -21,14 +21,11 @@ row   situation                                              strictly greater th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
-from typing import Any
 
-from flops_magic.ai_act.decision import Decision, Facts, OriginalBasis, OriginalFacts
-from flops_magic.ai_act.explanations import consequence, explain, line_text
-from flops_magic.ai_act.flags import exceeds_high_impact, flags
+from flops_magic.ai_act.decision import Decision, Facts, OriginalFacts
+from flops_magic.ai_act.flags import exceeds_high_impact
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.thresholds import (
     Law,
@@ -39,6 +36,7 @@ from flops_magic.ai_act.thresholds import (
     straddles,
     today,
 )
+from flops_magic.ai_act.wordings import CURRENT, wording_of
 from flops_magic.errors import InputError
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.units import parse_count
@@ -54,7 +52,6 @@ _POINTS = {
     "row-6": "17",
 }
 _JULY_PRINT = {"22": "23", "57": "60", "60": "63", "61": "64", "67": "70", "17": "17"}
-_COUNTS = ("flops_direct", "flops_cumulative", "original_flops", "registry_flops")
 
 
 def decide(
@@ -189,28 +186,28 @@ def verdict_with(decision: Decision, more_flops: int) -> str:
     return _verdict(decision.rule, compared, decision.threshold, numbers)
 
 
-def recompute(tree: Mapping[str, Any]) -> Decision:
-    """Return the decision that the facts in a record give, the registry left alone.
+def recompute(decision: Decision) -> Decision:
+    """Return what the decision's own facts give, by its rules and in its wording.
 
     Raises:
-        InputError, KeyError, TypeError, ValueError: when the facts cannot be read.
+        InputError: for rules or a wording that this release does not know.
+        ValueError: when ``known_on`` is no day.
     """
-    facts = dict(tree["facts"])
-    for name in _COUNTS:
-        if (value := facts.get(name)) is not None:
-            facts[name] = parse_count(value)
-    if (basis := facts.get("original_basis")) is not None:
-        facts["original_basis"] = OriginalBasis(basis)
-    return decide_facts(Facts(**facts))
+    return decide_facts(decision.facts, wording=decision.wording)
 
 
-def decide_facts(facts: Facts) -> Decision:
+def decide_facts(facts: Facts, *, wording: str = CURRENT) -> Decision:
     """Return the decision that the facts give, by the rules that they name.
 
+    Args:
+        facts: what it rests on.
+        wording: the version of its sentences.
+
     Raises:
-        InputError: for rules that this release does not know.
+        InputError: for rules or a wording that this release does not know.
     """
     numbers = law(facts.rules_version or None)
+    words = wording_of(wording)
     rule, threshold, notion = _rule(facts, numbers)
     compared = {
         "direct": facts.flops_direct,
@@ -230,13 +227,14 @@ def decide_facts(facts: Facts) -> Decision:
         compared_notion=notion,
         threshold=threshold,
         line=line,
-        line_text=line_text(rule, numbers),
+        line_text=words.line_text(rule, numbers),
         paragraph=point,
         paragraph_july=_JULY_PRINT[point],
-        explanation=explain(rule, verdict, compared, threshold, facts, numbers),
-        consequence=consequence(rule, verdict, facts.known_on, numbers),
-        flags=tuple(flags(facts, rule, verdict, compared, threshold, numbers)),
+        explanation=words.explain(rule, verdict, compared, threshold, facts, numbers),
+        consequence=words.consequence(rule, verdict, facts.known_on, numbers),
+        flags=tuple(words.flags(facts, rule, verdict, compared, threshold, numbers)),
         facts=facts,
+        wording=wording,
     )
 
 

@@ -29,11 +29,9 @@ _WIDTH = 640
 def card_html(record: AuditRecord, sealed: Sealed) -> str:
     """Return the card of a sealed record."""
     decision = record.decision
-    verdict = decision["verdict"] if decision else None
+    verdict = decision.verdict if decision else None
+    share = decision.share_of_line if decision else None
     colour = COLOURS[verdict]
-    share = None
-    if decision and decision["share_of_line"]:
-        share = Fraction(decision["share_of_line"])
     rows = "".join(
         f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top;'
         f'padding:2px 14px 2px 0;opacity:.75">{escape(name)}</td>'

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flops_magic.ai_act.decision import Decision, Facts, OriginalBasis
+from flops_magic.evidence.codec import to_tree
 from flops_magic.flops.units import (
     order_of_magnitude,
     significant_figures,
@@ -100,7 +101,7 @@ def _internal(made: Documentation) -> dict[str, Any]:
             "methodology": list(energy_method(made)),
         },
         "number_of_data_points": _data_points(made),
-        "decision": None if decision is None else decision.to_dict(),
+        "decision": None if decision is None else to_tree(decision),
         "threshold": None if decision is None else _threshold(decision),
         "notification": None if due is None else asdict(due),
         "unrounded": {

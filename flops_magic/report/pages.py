@@ -234,7 +234,7 @@ def _runs(made: Documentation) -> Table:
             (
                 f"{member.name}{after}",
                 f"{start}\n{seconds_text(float(run.elapsed_s))}",
-                run.outcome,
+                run.outcome.value,
                 two_significant_figures(member.record.flops.direct),
                 two_significant_figures(member.record.flops.cumulative),
                 word,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +24,9 @@ from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.errors import InputError, MissingPackageError
 from flops_magic.evidence.files import write_json
 from flops_magic.evidence.flops_meter import flops_meter
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.evidence.journal import Journal
-from flops_magic.evidence.record import AuditRecord, Run
+from flops_magic.evidence.record import AuditRecord, Outcome, Run
 from flops_magic.evidence.seal import Sealed, seal
 from flops_magic.gaps import guard
 from flops_magic.monitoring.nvml import NvmlPoller
@@ -34,7 +36,7 @@ from flops_magic.tracking.progress import Progress
 from flops_magic.tracking.record_builder import record_of
 
 if TYPE_CHECKING:
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 _JOURNAL_EVERY_S = 5.0
 
@@ -87,7 +89,7 @@ class TrackedRun:
         self._lock = threading.Lock()
         self._journal: Journal | None = None
         self._journaled_s = 0.0
-        self._hardware: dict[str, Any] = {}
+        self._hardware: Hardware | None = None
 
     # -- life ---------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class TrackedRun:
             self.record.run.outcome if self.record else "running"
         ).progress
 
-    def _stepped(self) -> None:
+    def _stepped(self, _: Step) -> None:
         """Look at the run once after a step, and hand on what was seen."""
         self._line.read_device()
         moment = self._judge.moment()
@@ -222,8 +224,8 @@ class TrackedRun:
             id=self.id,
             started_at=self._started_at,
             ended_at=_now(),
-            elapsed_s=f"{self._elapsed_s():.3f}",
-            outcome=outcome,
+            elapsed_s=Decimal(f"{self._elapsed_s():.3f}"),
+            outcome=Outcome(outcome),
             steps=self.meter.steps,
             steps_planned=self.meter.steps_planned,
             source_sha256=self.source_sha256,

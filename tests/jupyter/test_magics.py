@@ -264,5 +264,5 @@ def test_a_report_is_shown_in_a_frame_written_and_printed(run, tmp_path):
 def test_quotes_hold_a_value_together_and_are_no_part_of_it(run):
     line = f'{TRACK} --original-source "its model card, table 3"'
     (tracked,) = run(f"{line}\n{TRAIN}")
-    facts = record_in(tracked).decision["facts"]
-    assert facts["original_source"] == "given by the user: its model card, table 3"
+    facts = record_in(tracked).decision.facts
+    assert facts.original_source == "given by the user: its model card, table 3"

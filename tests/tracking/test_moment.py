@@ -78,7 +78,7 @@ def test_a_display_is_handed_every_step_as_it_was_decided_on(tmp_path):
     assert {progress.step for progress in run.display.seen} == set(range(6))
     last = run.display.seen[-1]
     assert (last.flops, last.outcome) == (run.record.flops.direct, "completed")
-    assert (str(last.line), last.verdict) == (run.record.decision["line"], "below")
+    assert (last.line, last.verdict) == (run.record.decision.line, "below")
 
 
 def test_an_original_that_nobody_knows_is_looked_up_once_too(tmp_path):

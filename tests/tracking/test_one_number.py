@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from fractions import Fraction
 
 import pytest
 
@@ -48,8 +49,8 @@ def test_one_number_from_batch_to_verified_notebook(tracked, tmp_path):
     # FLOPs
     assert run.record.flops.direct == NUMBER
     # ratio: a third of 3·10^9 is 10^9
-    assert run.record.decision["ratio"] == "73728/1953125"
-    assert run.record.decision["compared"] == str(NUMBER)
+    assert run.record.decision.ratio == Fraction(73728, 1953125)
+    assert run.record.decision.compared == NUMBER
     # gauge
     progress = run.progress()
     assert progress.flops == NUMBER

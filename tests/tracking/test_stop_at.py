@@ -158,7 +158,7 @@ def test_a_crossing_that_is_foreseen_is_dated_and_told(tmp_path):
     told = [text for text in warnings if text]
     assert told[0].startswith("at this pace the line is crossed at step 11 of 20")
     assert told[-1] == "the line is crossed"
-    assert record.decision["verdict"] == "over"
+    assert record.decision.verdict == "over"
 
 
 def test_a_run_that_stays_below_foresees_nothing(tmp_path):
