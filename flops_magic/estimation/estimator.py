@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Unpack
 
-from flops_magic.ai_act.original_model import Original, Question
+from flops_magic.ai_act.decision_table import judge
+from flops_magic.ai_act.original_model import OriginalModel
+from flops_magic.ai_act.original_options import OriginalOptions
 from flops_magic.errors import (
     FlopsMagicError,
     InputError,
@@ -18,7 +20,11 @@ from flops_magic.estimation.formula_profile import FORMULAS, formula_profile
 from flops_magic.estimation.run_shape import planned_shape
 from flops_magic.estimation.training_plan import plan_of
 from flops_magic.flops.histogram import FlopTotals, HistogramRow, row_flops
-from flops_magic.flops.profile import FlopsProfile, parameters_without_adapters
+from flops_magic.flops.profile import (
+    METHODS,
+    FlopsProfile,
+    parameters_without_adapters,
+)
 from flops_magic.flops.units import parse_count
 from flops_magic.profiling.media import Media, parse_media
 from flops_magic.registry.accelerators import expected_rate
@@ -26,7 +32,6 @@ from flops_magic.registry.accelerators import expected_rate
 if TYPE_CHECKING:
     from flops_magic.ai_act.decision import Decision
 
-METHODS = ("full", "lora", "qlora", "spectrum")
 _COUNTED = "operation count"
 
 
@@ -134,7 +139,7 @@ def estimate(
     audio_s: float | None = None,
     accelerator: str | None = None,
     mfu: float | None = None,
-    **original: Unpack[Question],
+    **original: Unpack[OriginalOptions],
 ) -> Estimate:
     """Return what fine-tuning a model will cost, method by method.
 
@@ -170,7 +175,8 @@ def estimate(
         accelerator: name of a device in the table, for hours and energy.
         mfu: utilisation to expect, 0 to 1; asked for with ``accelerator``.
         original: what is known of the original model, such as ``base_model`` and
-            ``original_flops``; all of them: ``ai_act.original_model.Question``.
+            ``original_flops``; all of it:
+            ``flops_magic.ai_act.original_options.OriginalOptions``.
 
     Raises:
         InputError: for what cannot be read or is missing, naming what would do.
@@ -195,7 +201,7 @@ def estimate(
     name = plan.model if isinstance(plan.model, str) else _own_name(plan.model)
     media = parse_media(images, image_size, audio_s)
     target = None if target_len is None else parse_count(target_len, minimum=1)
-    of_original = Original.of(**original)
+    of_original = OriginalModel.of(**original)
     trainable = trainable or plan.trainable
     checkpointing = plan.gradient_checkpointing
     if gradient_checkpointing is not None:
@@ -288,14 +294,14 @@ def _row(
     flops: FlopTotals,
     profile: FlopsProfile,
     basis: str,
-    original: Original,
+    original: OriginalModel,
     name: str,
     device: tuple[int, float, int | None] | None,
 ) -> MethodEstimate:
     decision, undecided = None, ""
     try:
         size = parameters_without_adapters(profile)
-        decision = original.judge(flops, name, size)
+        decision = judge(original, flops, name, size)
     except FlopsMagicError as error:
         undecided = str(error)
     hours = energy = None
