@@ -48,10 +48,16 @@ class PassReader:
         self._adapter_layer: Any = None
         self._adapters_sought = -1
 
-    def kind(self, call: PassCall, adapters: bool) -> str:
-        """Return what a pass is for, in the words of ``flops.histogram.PASSES``."""
+    def kind(self, call: PassCall, adapters: bool, *, trained: bool = True) -> str:
+        """Return what a pass is for, in the words of ``flops.histogram.PASSES``.
+
+        Args:
+            call: the pass.
+            adapters: whether its adapters are on.
+            trained: whether gradients come back through it, if they can.
+        """
         purpose, kwargs = self._purpose(), call.kwargs
-        if torch.is_grad_enabled() and purpose == "train" and self.role == "trained":
+        if trained and torch.is_grad_enabled() and purpose in ("train", "loop"):
             return "train"
         if purpose in ("evaluation", "rollout"):
             return purpose
@@ -119,19 +125,15 @@ class RealTokens:
                 of its source.
             two_lengths: whether a target is read beside the source.
         """
-        mask = kwargs.get("attention_mask")
-        if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
-            self._add(positions)
-        else:
-            self._add_places(mask.detach().ne(0))
-        if not two_lengths:
-            return
-        if (mask := kwargs.get("decoder_attention_mask")) is not None:
-            self._add_places(mask.detach().ne(0))
-        elif isinstance(labels := kwargs.get("labels"), torch.Tensor):
-            self._add_places(labels.detach().ne(_NO_LABEL))
-        else:
-            self._add(kwargs["decoder_input_ids"].numel())
+        self.add(real_positions(kwargs, positions, two_lengths=two_lengths))
+
+    def add(self, counts: tuple[int | torch.Tensor, ...]) -> None:
+        """Add counts, those on the device without waiting for it."""
+        for count in counts:
+            if isinstance(count, int):
+                self._add(count)
+            else:
+                self._add_on_device(count)
 
     def read(self) -> None:
         """Read what was summed on the device; waits for it."""
@@ -148,14 +150,36 @@ class RealTokens:
         with self._lock:
             self._known += tokens
 
-    def _add_places(self, places: torch.Tensor) -> None:
-        """Add the true places of a mask, on its device."""
-        real = places.sum()
+    def _add_on_device(self, real: torch.Tensor) -> None:
         with self._lock:
             known = self._on_device
             self._on_device = real if known is None else known + real.to(known.device)
         if real.device.type == "cpu":
             self.read()
+
+
+def real_positions(
+    kwargs: Mapping[str, Any], positions: int, *, two_lengths: bool = False
+) -> tuple[int | torch.Tensor, ...]:
+    """Return the positions of a pass that are not padding, summed on the device.
+
+    Args:
+        kwargs: the model's keyword arguments, its masks among them.
+        positions: what counts as real where no mask tells; of an encoder-decoder, of
+            its source.
+        two_lengths: whether a target is read beside the source.
+    """
+    mask = kwargs.get("attention_mask")
+    flat = isinstance(mask, torch.Tensor) and mask.dim() == 2
+    source = mask.detach().ne(0).sum() if flat else positions
+    if not two_lengths:
+        return (source,)
+    if (mask := kwargs.get("decoder_attention_mask")) is not None:
+        return source, mask.detach().ne(0).sum()
+    if isinstance(labels := kwargs.get("labels"), torch.Tensor):
+        return source, labels.detach().ne(_NO_LABEL).sum()
+    answer = kwargs.get("decoder_input_ids")
+    return (source, answer.numel()) if answer is not None else (source,)
 
 
 def target_len(kwargs: Mapping[str, Any]) -> int | None:

@@ -20,6 +20,7 @@ class PassTotals:
         costs: what a pass cost that was counted live, by name and label.
         unknown: operations with matrix-sized inputs and no formula.
         lost: passes that could not be counted.
+        trained_passes: those through which gradients went.
         profiled_costs: what a profile counts of passes that it counts a part of; None
             while there is none.
     """
@@ -29,4 +30,5 @@ class PassTotals:
     costs: dict[str, PassCost] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     lost: int = 0
+    trained_passes: int = 0
     profiled_costs: Mapping[str, PassCost] | None = None
