@@ -35,10 +35,11 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
         for name, model in models().items():
             if not isinstance(model, torch.nn.Module) or seen.get(name) is model:
                 continue
-            rebound = called is None and name in seen
             base = base_model(model)
+            rebound = called is None and name in seen
             if rebound or any(called is one for one in (model, *entrances(base))):
-                if rebound:
+                # adapters put round a model, or merged into it, leave it the same
+                if rebound and base is not base_model(seen[name]):
                     meter.gap(
                         f"model {name!r}",
                         "it was bound to another model; passes before are not counted",

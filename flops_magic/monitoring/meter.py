@@ -152,7 +152,6 @@ class TrainerMeter:
         """
         if (monitor := self.registry.adopt(model, role="trained")) is not None:
             monitor.training_begins(compiled=compiled)
-        self.registry.price()
 
     def compiled_pass(
         self, module: Any, args: Any, kwargs: Any
@@ -188,7 +187,7 @@ class TrainerMeter:
                     listener(step)
 
     def settle(self) -> None:
-        """Read what was left on the device, and price what has no cost yet."""
+        """Read what was left on the device, and say what of the run is missing."""
         if (size := world_size()) > 1 and not self.gathered:
             why = "training did not come to its end"
             if self._in_loop:
@@ -212,6 +211,10 @@ class TrainerMeter:
     def models(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; see ``ModelRegistry.uses``."""
         return self.registry.uses()
+
+    def trained_models(self) -> int:
+        """Return how many models were trained; see ``ModelRegistry.trained_models``."""
+        return self.registry.trained_models()
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; see ``ModelRegistry.flops``."""

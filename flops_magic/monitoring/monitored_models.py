@@ -10,13 +10,15 @@ import torch
 import transformers
 
 from flops_magic.evidence.record import ModelUse
-from flops_magic.flops.histogram import FlopTotals, histogram_flops
+from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.profile import parameters_without_adapters
 from flops_magic.gaps import Gaps, guard
 from flops_magic.monitoring.distributed import of_the_others, world_size
 from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.pass_counter import PassCounter
 from flops_magic.monitoring.pass_reader import Purpose
 from flops_magic.monitoring.provenance import model_id
+from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.torch_compile import watch_in_place
 from flops_magic.monitoring.unregistered_models import UnregisteredModels
 from flops_magic.profiling.model_setup import base_model, unwrapped
@@ -39,6 +41,7 @@ class ModelRegistry:
         self.unregistered = UnregisteredModels(self._introduce)
         self._purpose = purpose
         self._gaps = gaps
+        self._clock = RegistrationClock()
         self._monitors: dict[int, ModelMonitor] = {}
         self._known_parts: set[int] = set()
         self._restore: list[Callable[[], None]] = []
@@ -76,8 +79,14 @@ class ModelRegistry:
                 self._restore.append(restore)
         monitor = self._monitors.get(id(base))
         if monitor is None:
+            self._clock.start()
             monitor = ModelMonitor(
-                model, base, role=role, purpose=self._purpose, on_gap=self._gaps.note
+                model,
+                base,
+                role=role,
+                purpose=self._purpose,
+                clock=self._clock,
+                on_gap=self._gaps.note,
             )
             self._monitors[id(base)] = monitor
         monitor.meet(model, role=role, compiled=hidden)
@@ -101,7 +110,6 @@ class ModelRegistry:
         if id(module) in self._known_parts:
             return
         monitor = self.adopt(module, role="other")
-        self.price()
         self._known_parts |= {id(part) for part in module.modules()}
         if monitor is not None:
             monitor.begun_before(args, kwargs)
@@ -115,12 +123,6 @@ class ModelRegistry:
 
     # -- counting -----------------------------------------------------------------
 
-    def price(self) -> None:
-        """Find out what the models' passes cost, where that is not known yet."""
-        for monitor in self._monitors.values():
-            with guard(self._gaps.note, "operations not counted"):
-                monitor.price()
-
     def compiled_pass(
         self, module: Any, args: Any, kwargs: Any
     ) -> AbstractContextManager[None]:
@@ -131,33 +133,31 @@ class ModelRegistry:
     @contextmanager
     def backward(self) -> Iterator[None]:
         """Count the backward pass inside the block for models that are counted live."""
-        waiting = [
-            counter
-            for monitor in self._monitors.values()
-            if (counter := monitor.segment.counter).waiting
-        ]
+        waiting = [counter for counter in self._counters() if counter.waiting]
         with ExitStack() as stack:
             for number, counter in enumerate(waiting):
                 stack.enter_context(counter.backward(counted=number == 0))
             yield
 
+    def _counters(self) -> Iterator[PassCounter]:
+        for monitor in list(self._monitors.values()):
+            yield from monitor.counters()
+
     def read_device(self) -> None:
         """Read what was summed on the device, where the Trainer has waited for it."""
-        for monitor in self._monitors.values():
-            monitor.segment.counter.read_device()
+        for counter in self._counters():
+            counter.read_device()
 
     def settle(self) -> None:
-        """Read what was left on the device, and price what has no cost yet."""
-        for monitor in self._monitors.values():
-            monitor.segment.counter.settle()
-        self.price()
+        """Read what was left on the device; see which backward passes never came."""
+        for counter in self._counters():
+            counter.settle()
 
     def gather(self) -> None:
         """Add what the other processes counted; all of them have to call this."""
+        self.settle()
         monitors = list(self._monitors.values())
-        for one in monitors:
-            one.segment.counter.settle()
-        others = of_the_others([one.share() for one in monitors])
+        others = of_the_others([one.shares() for one in monitors])
         for index, one in enumerate(monitors):
             one.add_shares([other[index] for other in others if index < len(other)])
 
@@ -166,6 +166,7 @@ class ModelRegistry:
         for monitor in self._monitors.values():
             monitor.close()
         self.unregistered.close()
+        self._clock.close()
         while self._restore:
             self._restore.pop()()
 
@@ -173,36 +174,29 @@ class ModelRegistry:
 
     def uses(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; the trained ones first."""
-        ran = (m for m in list(self._monitors.values()) if m.rows() or m.trains)
-        return tuple(sorted((m.use() for m in ran), key=lambda u: u.role != "trained"))
+        uses = (use for m in list(self._monitors.values()) for use in m.uses())
+        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
+
+    def trained_models(self) -> int:
+        """Return how many models were trained, however often they were set up anew."""
+        monitors = list(self._monitors.values())
+        return sum(m.role == "trained" and bool(m.uses()) for m in monitors)
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; nothing is read from the device."""
-        counted = (
-            histogram_flops(monitor.rows(), profile)
-            for monitor in list(self._monitors.values())
-            if (profile := monitor.profile) is not None
-        )
-        return sum(counted, FlopTotals())
+        return sum((m.flops() for m in list(self._monitors.values())), FlopTotals())
 
     def flops_everywhere(self) -> FlopTotals:
         """Return the FLOPs so far of all processes; each of them calls this."""
         if world_size() == 1:
             return self.flops()
-        mine = sum(
-            (
-                histogram_flops(monitor.segment.totals.histogram.rows(), profile)
-                for monitor in self._monitors.values()
-                if (profile := monitor.profile) is not None
-            ),
-            FlopTotals(),
-        )
+        here = (m.flops(everywhere=False) for m in self._monitors.values())
+        mine = sum(here, FlopTotals())
         return sum(of_the_others(mine), mine)
 
     def tokens(self) -> int:
         """Return the positions processed in training so far, padding included."""
-        monitors = list(self._monitors.values())
-        return sum(m.segment.totals.histogram.total("train").tokens for m in monitors)
+        return sum(monitor.tokens() for monitor in list(self._monitors.values()))
 
     def uncounted(self) -> list[str]:
         """Return the names of the models that ran and cannot be counted."""

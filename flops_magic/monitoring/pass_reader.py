@@ -26,27 +26,31 @@ class PassReader:
 
     Attributes:
         role: ``trained``, ``reference`` or ``other``: what the model is to the run.
+        adapters_on: returns whether the model's adapters, if any, are in use.
         two_lengths: whether a pass has a source and a target.
     """
 
     def __init__(
-        self, model: Any, *, role: str, purpose: Purpose, two_lengths: bool = False
+        self,
+        *,
+        role: str,
+        purpose: Purpose,
+        adapters_on: Callable[[], bool],
+        two_lengths: bool = False,
     ) -> None:
-        """Read passes of ``model``.
+        """Read passes of one model.
 
         Args:
-            model: the innermost transformers model, whose ``forward`` does the work.
             role: what the model is to the run.
             purpose: returns what the run is doing now: ``train``, ``evaluation``,
                 ``rollout``, ``setup``; None outside of a Trainer.
+            adapters_on: returns whether the model's adapters, if any, are in use.
             two_lengths: whether the model is an encoder-decoder.
         """
         self.role = role
+        self.adapters_on = adapters_on
         self.two_lengths = two_lengths
-        self._model = model
         self._purpose = purpose
-        self._adapter_layer: Any = None
-        self._adapters_sought = -1
 
     def kind(self, call: PassCall, adapters: bool, *, trained: bool = True) -> str:
         """Return what a pass is for, in the words of ``flops.histogram.PASSES``.
@@ -71,22 +75,6 @@ class PassReader:
             return "rollout"
         # without gradients and in training mode: old log-probabilities for the update
         return "reference" if call.module.training else "evaluation"
-
-    def adapters_on(self) -> bool:
-        """Whether the model's adapters, if any, are in use."""
-        model = self._model
-        if self._adapter_layer is None:
-            layers = sum(1 for _ in model.children())
-            if self._adapters_sought == layers and not hasattr(model, "peft_config"):
-                return True
-            self._adapters_sought = layers
-            # peft's tuner layers; the name has been there since peft 0.6
-            self._adapter_layer = next(
-                (m for m in model.modules() if hasattr(m, "_disable_adapters")), None
-            )
-            if self._adapter_layer is None:
-                return True
-        return not self._adapter_layer._disable_adapters
 
     def dense(
         self, tokens: torch.Tensor, kwargs: Mapping[str, Any]

@@ -47,6 +47,7 @@ class FakeModel:
         input_grads: whether the embeddings' output is made to require a gradient.
         repeats: groups of layers that cost the same.
         notes: what a reader of the profile must know.
+        merged: whether the adapters are merged, so that they cost nothing.
         masks: kind of attention mask that walks pass, one of ``MASKS``.
         two_lengths: whether source and target have lengths of their own; the third
             number of a probe is then the target's length.
@@ -61,6 +62,7 @@ class FakeModel:
     input_grads: bool = False
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = ()
+    merged: bool = False
     masks: str = "square"
     two_lengths: bool = field(init=False)
     hears: bool = field(init=False)

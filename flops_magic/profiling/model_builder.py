@@ -71,7 +71,8 @@ def fake_model_of(
             model = _with_live_adapters(model, live)
             method = "qlora" if live.quantized else "lora"
         if live:
-            parameter_names_match(model, live)
+            inside = live.adapters and not live.wrapped
+            parameter_names_match(model.get_base_model() if inside else model, live)
         if not (live and live.adapters):
             if method in ("lora", "qlora"):
                 model = _with_lora(model, lora_rank, lora_targets)
@@ -95,6 +96,7 @@ def fake_model_of(
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
         notes=(*put_stand_ins(model), *_adapter_notes(model)),
+        merged=bool(live and live.merged),
     )
     if hears_or_sees(config):
         plan.notes = (TEXT_ALONE, *plan.notes)
@@ -216,19 +218,15 @@ def _with_live_adapters(model: Any, live: LiveSetup) -> Any:
     (first, config), *rest = [
         (name, copy.deepcopy(config)) for name, config in live.adapters.items()
     ]
-    if any(getattr(one, "is_prompt_learning", False) for one in live.adapters.values()):
-        raise UnsupportedModelError(
-            f"{type(model).__name__} reads virtual tokens of {config.peft_type}, more "
-            "than it is given, so its passes are not those of its rows; it is counted "
-            "live with `%%flops_track --model`"
-        )
     wrapped = get_peft_model(
         model, config, adapter_name=first, autocast_adapter_dtype=False
     )
     for name, other in rest:
         wrapped.add_adapter(name, other)
-    if live.active_adapter is not None:
-        wrapped.set_adapter(live.active_adapter)
+    if len(live.active_adapters) > 1:
+        wrapped.base_model.set_adapter(list(live.active_adapters))
+    elif live.active_adapters:
+        wrapped.set_adapter(live.active_adapters[0])
     return wrapped
 
 

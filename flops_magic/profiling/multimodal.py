@@ -23,11 +23,12 @@ from torch.utils._pytree import tree_leaves
 
 from flops_magic.errors import InputError, UnsupportedModelError
 from flops_magic.flops.profile import FlopsProfile
+from flops_magic.profiling.apart import apart_from_the_caller
 from flops_magic.profiling.fake_model import FakeModel
 from flops_magic.profiling.media import Media
 from flops_magic.profiling.model_builder import TEXT_ALONE, fake_model_of
 from flops_magic.profiling.op_counter import OperationCounter
-from flops_magic.profiling.profiler import apart_from_the_caller, profile_fake_model
+from flops_magic.profiling.profiler import profile_fake_model
 
 
 def profile_with_media(

@@ -24,17 +24,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from operator import add, sub
 from typing import Any
 
-import torch
-from torch.utils._python_dispatch import _disable_current_modes
-
 from flops_magic.errors import UnsupportedModelError
 from flops_magic.flops.profile import FlopsProfile, PassCost
+from flops_magic.profiling.apart import apart_from_the_caller
 from flops_magic.profiling.fake_model import MASKS, FakeModel
 from flops_magic.profiling.fit import solve, solve_two_lengths
 from flops_magic.profiling.model_builder import fake_model_of
@@ -95,17 +93,6 @@ def profile_model(
         return profile_fake_model(plan)
 
 
-@contextmanager
-def apart_from_the_caller() -> Iterator[None]:
-    """Walk undisturbed: every walk, and the building for it, stands in this block.
-
-    The caller's own modes, a profiler say, are not to see it; and where the caller
-    takes no gradients, the walk still does.
-    """
-    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
 def profile_reached(model: Any) -> FlopsProfile:
     """Return a live model's profile if its inputs required a gradient.
 
@@ -120,15 +107,18 @@ def profile_reached(model: Any) -> FlopsProfile:
 
 def profile_fake_model(plan: FakeModel) -> FlopsProfile:
     """Walk a fake model and return its profile."""
-    costs, unknown = _first_costs(plan)
-    if plan.has_adapters:
+    with plan.adapters_disabled() if plan.merged else nullcontext():
+        costs, unknown = _first_costs(plan)
+        if plan.checkpointing is not None:
+            again, _ = _costs(plan, checkpointing=True)
+            costs["recompute"] = _combine(sub, again["backward"], costs["backward"])
+    if plan.merged:
+        costs["forward_without_adapters"] = costs["forward"]
+    elif plan.has_adapters:
         with plan.adapters_disabled():
             bare, more = _costs(plan, checkpointing=False, forward_only=True)
         costs["forward_without_adapters"] = bare["forward"]
         unknown |= more
-    if plan.checkpointing is not None:
-        again, _ = _costs(plan, checkpointing=True)
-        costs["recompute"] = _combine(sub, again["backward"], costs["backward"])
     return FlopsProfile(
         model_class=plan.model_class,
         method=plan.method,

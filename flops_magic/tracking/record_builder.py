@@ -62,7 +62,7 @@ def record_of(
         legacy=legacy_figure(models),
         data=TrainingData(**meter.facts, **sagemaker_job()),
         hardware=hardware,
-        assumptions=assumptions_of(models),
+        assumptions=assumptions_of(models, meter.trained_models()),
         uncertainty=UNCERTAINTY,
         gaps=tuple(meter.gaps),
         versions=versions(),
@@ -88,14 +88,27 @@ def legacy_figure(models: tuple[ModelUse, ...]) -> LegacyFigure | None:
     return LegacyFigure(total, trainable, tokens, lora_pd(total, trainable, tokens))
 
 
-def assumptions_of(models: tuple[ModelUse, ...]) -> tuple[str, ...]:
-    """Return what a count of these models rests on."""
+def assumptions_of(
+    models: tuple[ModelUse, ...], trained_models: int = 1
+) -> tuple[str, ...]:
+    """Return what a count of these models rests on.
+
+    Args:
+        models: what ran; a model that was set up anew on the way is in it once for
+            each set-up.
+        trained_models: how many models were trained.
+    """
     trained = [use for use in models if use.role == "trained"]
     lines = []
-    if len(trained) > 1:
+    if trained_models > 1:
         lines.append(
-            f"{len(trained)} models were trained; their compute is added up and held "
+            f"{trained_models} models were trained; their compute is added up and held "
             "against one original."
+        )
+    if len(trained) > trained_models:
+        lines.append(
+            "What trains changed during the run; each pass is priced by what trained "
+            f"when it ran, in {len(trained)} segments with a profile each."
         )
     unknown = sorted(
         {op for use in models if use.profile for op in use.profile.unknown_ops}

@@ -9,9 +9,11 @@ from flops_magic.attach import attach_to_trainers
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import check
+from flops_magic.flops.histogram import FlopTotals
 from flops_magic.monitoring.live_counter import MAX_SIGNATURES
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from flops_magic.profiling.op_counter import OperationCounter
 from tests import tiny
@@ -52,22 +54,29 @@ def watched(model, *, gaps=None, purpose="train"):
     def note(where, error):
         (gaps if gaps is not None else []).append(f"{where}: {error}")
 
-    monitor = ModelMonitor(
-        model, model, role="trained", purpose=lambda: purpose, on_gap=note
+    return ModelMonitor(
+        model,
+        model,
+        role="trained",
+        purpose=lambda: purpose,
+        clock=RegistrationClock(),
+        on_gap=note,
     )
-    monitor.price()
-    assert monitor.segment.live_only
-    return monitor
 
 
 def totals(monitor):
-    return monitor.use().flops()
+    return sum((use.flops() for use in monitor.uses()), FlopTotals())
+
+
+def counter_of(monitor):
+    (counter,) = monitor.counters()
+    return counter
 
 
 def train(monitor, model, *inputs):
     with OperationCounter() as oracle:
         loss = sum(model(x).sum() for x in inputs)
-        with monitor.segment.counter.backward():
+        with counter_of(monitor).backward():
             loss.backward()
     return oracle.flops
 
@@ -114,7 +123,7 @@ def test_a_signature_is_counted_once_and_reused():
     for _ in range(5):
         assert train(monitor, model, torch.ones(2, 4)) == 2 * LAYER
     assert (
-        len(monitor.segment.totals.costs) == 3
+        len(monitor.profile.costs) == 3
     )  # forward, backward and recompute of one shape
     assert totals(monitor).direct == 10 * LAYER
 
@@ -169,7 +178,7 @@ def test_a_pass_whose_backward_never_came_is_said_to_be_other():
     model, gaps = Net().layer, []
     monitor = watched(model, gaps=gaps)
     model(torch.ones(2, 4))
-    monitor.segment.counter.settle()
+    counter_of(monitor).settle()
     assert totals(monitor).other == LAYER
     assert "no backward pass was seen" in gaps[0]
 
@@ -178,10 +187,10 @@ def test_a_backward_that_fails_passes_its_error_on_and_keeps_the_forward(tmp_pat
     model, gaps = Net().layer, []
     monitor = watched(model, gaps=gaps)
     loss = model(torch.ones(2, 4)).sum()
-    with pytest.raises(KeyboardInterrupt), monitor.segment.counter.backward():
+    with pytest.raises(KeyboardInterrupt), counter_of(monitor).backward():
         raise KeyboardInterrupt
     del loss
-    monitor.segment.counter.settle()
+    counter_of(monitor).settle()
     assert totals(monitor).other == LAYER
 
 
@@ -199,7 +208,8 @@ def test_too_many_shapes_are_a_gap_and_no_total():
     with torch.no_grad():
         for rows in range(1, MAX_SIGNATURES + 3):
             model(torch.ones(rows, 1))
-    assert monitor.segment.totals.lost == 2
+    assert monitor.segments()[0].lost == 2
+    assert monitor.uncounted
     assert "not counted" in gaps[0]
 
 
