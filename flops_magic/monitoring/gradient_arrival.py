@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 
+COUNTED = "flops_magic.counted"  # key in a node's metadata: a counted pass's output
 _DEEPEST = 3  # tensors in tuples in a mapping, as hidden states and caches are
 
 
 class GradientArrival:
-    """Calls back once for each backward pass that reaches a forward pass's output."""
+    """Calls back once for each backward pass that reaches a forward pass's output.
+
+    Attributes:
+        awaited: whether gradients can arrive at all.
+    """
 
     def __init__(self, output: Any, arrived: Callable[[bool], None]) -> None:
         """Wait for gradients of an output.
@@ -30,8 +36,11 @@ class GradientArrival:
         self._arrived = arrived
         self._tasks: set[int] = set()
         self._lock = threading.Lock()
+        self.awaited = False
         for tensor in differentiable(output):
             tensor.register_hook(self._gradient)
+            mark_counted(tensor)
+            self.awaited = True
 
     def _gradient(self, _: torch.Tensor) -> None:
         # torch's number of the running backward pass (2.8 to 2.13): several outputs of
@@ -46,6 +55,13 @@ class GradientArrival:
             self._arrived(first)
 
 
+def mark_counted(tensor: Any) -> None:
+    """Mark that what autograd finds below this tensor is counted by its pass."""
+    if tensor.grad_fn is not None:
+        # the node's own dictionary, which lives as long as the graph (torch 2.0 on)
+        tensor.grad_fn.metadata[COUNTED] = True
+
+
 def differentiable(output: Any, depth: int = 0) -> Iterator[torch.Tensor]:
     """Yield the tensors of an output through which gradients can flow."""
     if isinstance(output, torch.Tensor):
@@ -58,6 +74,8 @@ def differentiable(output: Any, depth: int = 0) -> Iterator[torch.Tensor]:
         parts = list(output.values())
     elif isinstance(output, (tuple, list)):
         parts = list(output)
+    elif is_dataclass(output) and not isinstance(output, type):
+        parts = list(vars(output).values())
     else:
         return
     for part in parts:

@@ -22,6 +22,8 @@ import torch
 
 from flops_magic.flops.profile import PassCost, PassShape, cost_by_shape
 from flops_magic.gaps import GapSink
+from flops_magic.monitoring.gradient_arrival import differentiable, mark_counted
+from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
 from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
 from flops_magic.monitoring.pass_reader import PassReader
 from flops_magic.monitoring.pass_signature import digest, signature_of, sizes_of
@@ -134,7 +136,10 @@ class LiveCounter:
             self._totals.unknown.update(counter.unknown)
         flops = self._forward_flops[seen.signature] if seen.live else 0
         seen = replace(seen, flops=flops)
-        if seen.kind == "train":
+        tensors = list(differentiable(output))
+        for tensor in tensors:
+            mark_counted(tensor)
+        if seen.kind == "train" and tensors:
             self._pending.append(seen)
         else:
             self._add(seen, {"forward": flops})
@@ -148,11 +153,14 @@ class LiveCounter:
         )
 
     @contextmanager
-    def backward(self, *, counted: bool = True) -> Iterator[None]:
+    def backward(
+        self, *, counted: bool = True, elsewhere: Elsewhere = nothing_elsewhere
+    ) -> Iterator[None]:
         """Count the backward pass inside the block, if it is the first of its kind.
 
         Args:
             counted: False where another counter counts this backward pass.
+            elsewhere: returns what profiles counted of it when it is over.
         """
         passes, self._pending = self._pending, []
         whole, first = None, False
@@ -174,8 +182,12 @@ class LiveCounter:
         costs = {"forward": whole.flops or 0, "backward": 0, "recompute": 0}
         if counter is not None:
             self._totals.unknown.update(counter.unknown)
-            own = {"backward": counter.flops - counter.recompute}
-            own["recompute"] = counter.recompute
+            backward, again = elsewhere()
+            ordinary = counter.flops - counter.recompute
+            own = {
+                "backward": max(ordinary - backward, 0),
+                "recompute": max(counter.recompute - again, 0),
+            }
             costs |= {k: self._beside_profile(whole, k, v) for k, v in own.items()}
         self._add(whole, costs if first else {})
 

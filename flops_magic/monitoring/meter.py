@@ -14,10 +14,9 @@ from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.gaps import Gaps, guard
 from flops_magic.monitoring.distributed import world_size
-from flops_magic.monitoring.monitored_models import ModelRegistry
+from flops_magic.monitoring.monitored_models import BackwardCall, ModelRegistry
 from flops_magic.monitoring.trainer_info import a_trainer_is_being_made, training_facts
-
-CallSink = Callable[[Any], None]
+from flops_magic.monitoring.witnesses import OptimizerSteps
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class TrainerMeter:
             step; what it raises ends that training.
         stop_now: whether training is to stop after this step.
         listeners: called with every ``Step``.
+        loop_steps: optimizer steps that no Trainer reported.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class TrainerMeter:
         self.stop_now = False
         self._gaps = Gaps()
         self._purposes: list[str] = []
-        self._in_loop = False
-        self._before_call: CallSink | None = None
+        self.loop_steps = 0
+        self._optimizers: OptimizerSteps | None = None
         self.registry = ModelRegistry(self.current_purpose, self._gaps)
 
     @property
@@ -89,30 +89,16 @@ class TrainerMeter:
         finally:
             self._purposes.pop()
 
-    def current_purpose(self) -> str | None:
-        """Return what the run is doing now; None outside of a Trainer."""
+    def current_purpose(self) -> str:
+        """Return what the run is doing now; ``loop`` outside of a Trainer."""
         if self._purposes:
             return self._purposes[-1]
-        return "setup" if a_trainer_is_being_made() else None
-
-    @contextmanager
-    def user_loop(self, before_call: CallSink) -> Iterator[None]:
-        """Say that a loop of the user's own trains inside the block.
-
-        Args:
-            before_call: told of a compiled model that is about to be called.
-        """
-        self._in_loop, self._before_call = True, before_call
-        try:
-            with self.purpose("train"):
-                yield
-        finally:
-            self._in_loop, self._before_call = False, None
+        return "setup" if a_trainer_is_being_made() else "loop"
 
     @property
     def in_trainer(self) -> bool:
         """Whether a Trainer is training now."""
-        return self._purposes.count("train") > int(self._in_loop)
+        return "train" in self._purposes
 
     # -- events -------------------------------------------------------------------
 
@@ -131,7 +117,6 @@ class TrainerMeter:
         self.gathered = False
         self.facts.update(training_facts(args, state, more, done))
         self.train_model(model, compiled=bool(getattr(args, "torch_compile", False)))
-        self.registry.look_for_unregistered()
         self._tell()
 
     def leave_training(self) -> None:
@@ -157,13 +142,33 @@ class TrainerMeter:
         self, module: Any, args: Any, kwargs: Any
     ) -> AbstractContextManager[None]:
         """Return a context that counts a compiled model's pass before its graph."""
-        if self._before_call is not None:
-            self._before_call(module)
         return self.registry.compiled_pass(module, args, kwargs)
 
-    def backward(self) -> AbstractContextManager[None]:
+    def met(self, module: Any) -> bool:
+        """Adopt a module that is called at the top; see ``module_calls.Meets``."""
+        with guard(self.gap, f"model {type(module).__name__}"):
+            return self.registry.met(module)
+        return False
+
+    def backward(self, call: BackwardCall) -> AbstractContextManager[None]:
         """Return a context that counts the backward pass inside it, where needed."""
-        return self.registry.backward()
+        self.registry.loop.trained |= not self.in_trainer
+        return self.registry.backward(call)
+
+    def start(self) -> None:
+        """Listen to the witnesses that do not depend on a Trainer."""
+        self._optimizers = OptimizerSteps(
+            stepped=self._stepped_in_loop,
+            strangers=self.registry.strangers,
+            backward_begun=lambda: self.registry.backward_begun,
+            note=self.gap,
+        )
+
+    def _stepped_in_loop(self) -> None:
+        """Note a step of an optimizer that no Trainer reports."""
+        if not self.in_trainer:
+            self.loop_steps += 1
+            self.step_ended()
 
     def step_ended(self) -> None:
         """Note an optimizer step."""
@@ -190,7 +195,7 @@ class TrainerMeter:
         """Read what was left on the device, and say what of the run is missing."""
         if (size := world_size()) > 1 and not self.gathered:
             why = "training did not come to its end"
-            if self._in_loop:
+            if self.loop_steps:
                 why = "a loop of your own adds up in none; each process has a record"
             self.gap(
                 f"the other {size - 1} processes", f"their passes are missing: {why}"
@@ -204,6 +209,8 @@ class TrainerMeter:
 
     def close(self) -> None:
         """Take the hooks away again."""
+        if self._optimizers is not None:
+            self._optimizers.close()
         self.registry.close()
 
     # -- what the models add up to --------------------------------------------------

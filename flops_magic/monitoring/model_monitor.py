@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from flops_magic.evidence.record import ModelUse
-from flops_magic.flops.histogram import FlopTotals, histogram_flops
+from flops_magic.flops.histogram import FlopTotals, HistogramRow, histogram_flops
 from flops_magic.flops.profile import FlopsProfile
 from flops_magic.gaps import GapSink, guard
+from flops_magic.monitoring.module_calls import called_at_the_top
 from flops_magic.monitoring.pass_counter import PassCounter
 from flops_magic.monitoring.pass_hooks import (
     EndOfPass,
@@ -21,10 +23,22 @@ from flops_magic.monitoring.pass_hooks import (
     entrances,
 )
 from flops_magic.monitoring.pass_reader import PassReader, Purpose
+from flops_magic.monitoring.pass_totals import PassTotals
 from flops_magic.monitoring.provenance import config_sha256, model_id, model_revision
 from flops_magic.monitoring.segment import Segment, Share
 from flops_magic.monitoring.setup_watch import RegistrationClock, Setup, SetupWatch
 from flops_magic.profiling.model_setup import works_outside
+
+
+@dataclass
+class Loop:
+    """What is known of a loop of the user's own.
+
+    Attributes:
+        trained: whether a backward pass ran outside of every Trainer.
+    """
+
+    trained: bool = False
 
 
 class ModelMonitor:
@@ -34,6 +48,8 @@ class ModelMonitor:
         base: the module whose ``forward`` is watched.
         trains: whether training of it has begun.
         compiled: whether ``torch.compile`` hides its operations.
+        inside_another: whether it is a part of another watched model, which counts the
+            passes that it makes inside of its own.
     """
 
     def __init__(
@@ -44,6 +60,7 @@ class ModelMonitor:
         role: str,
         purpose: Purpose,
         clock: RegistrationClock,
+        loop: Loop,
         on_gap: GapSink,
     ) -> None:
         """Watch a model until ``close``.
@@ -54,12 +71,14 @@ class ModelMonitor:
             role: ``trained``, ``reference`` or ``other``: what it is to the run.
             purpose: returns what the run is doing now; see ``PassReader``.
             clock: tells when modules may have changed.
+            loop: tells whether a loop of the user's own trains.
             on_gap: told what could not be observed.
         """
         self.base = base
         self.trains = False
         self.compiled = False
         self._model = model
+        self._loop = loop
         self._on_gap = on_gap
         config = getattr(base, "config", None)
         two_lengths = bool(getattr(config, "is_encoder_decoder", False))
@@ -70,25 +89,36 @@ class ModelMonitor:
             adapters_on=self._setups.adapters_on,
             two_lengths=two_lengths,
         )
+        self.inside_another = False
         self._segments: dict[Setup, Segment] = {}
         self._now: Segment | None = None
         self._choosing = threading.RLock()
         self._hooks = self._hooked()
 
-    def _hooked(self) -> PassHooks:
-        """Hook every module at which a pass may enter."""
+    @property
+    def entrances(self) -> list[Any]:
+        """The modules at which a pass may enter."""
         ways = entrances(self.base)
         if works_outside(self._model):
             ways = [self._model, *ways]
         if self._reader.two_lengths:
             # generation calls the encoder outside of the model's own pass
             ways = [*ways, self.base.get_encoder()]
-        return PassHooks(ways, self._begin, self._on_gap)
+        return ways
+
+    def _hooked(self) -> PassHooks:
+        return PassHooks(self.entrances, self._begin, self._on_gap)
+
+    def parameters(self) -> Iterator[Any]:
+        """Yield the parameters of the model, adapters included."""
+        yield from self._model.parameters()
 
     # -- counting -----------------------------------------------------------------
 
     def _begin(self, call: PassCall) -> EndOfPass | None:
         """Route a pass to what counts it: by its shape, live, or both."""
+        if self.inside_another and called_at_the_top() is not self.base:
+            return _counted_elsewhere
         with_gradients = torch.is_grad_enabled()
         segment = self._segment(with_gradients=with_gradients)
         segment.trained |= with_gradients
@@ -137,6 +167,22 @@ class ModelMonitor:
         for segment in list(self._segments.values()):
             yield segment.counter
 
+    def totals(self) -> Iterator[PassTotals]:
+        """Yield what the passes add up to, segment by segment."""
+        for segment in list(self._segments.values()):
+            yield segment.totals
+
+    def profiled_flops(self) -> FlopTotals:
+        """Return the FLOPs of this process that profiles count."""
+        return sum(
+            (
+                histogram_flops(segment.totals.histogram.rows(), profile)
+                for segment in list(self._segments.values())
+                if not segment.live_only and (profile := segment.profile) is not None
+            ),
+            FlopTotals(),
+        )
+
     def begun_before(self, args: Any, kwargs: Any) -> None:
         """Count a call that began before the model was watched."""
         self._hooks.begun_before(args, kwargs)
@@ -150,9 +196,32 @@ class ModelMonitor:
     # -- what it is to the run ----------------------------------------------------
 
     @property
+    def trained(self) -> bool:
+        """Whether a backward pass went through it."""
+        rows = (row for s in self.segments() for row in s.rows())
+        return any(row.kind in ("train", "backward") for row in rows)
+
+    @property
     def role(self) -> str:
-        """``trained``, ``reference`` or ``other``: what the model is to the run."""
-        return self._reader.role
+        """``trained``, ``reference`` or ``other``: what the model is to the run.
+
+        Of a model that no Trainer holds nobody says what it is. Where it trained, it is
+        a trained one; where a loop trained others, it is taken for their teacher.
+        """
+        if self._reader.role != "other":
+            return self._reader.role
+        if self.trained:
+            return "trained"
+        return "reference" if self._loop.trained else "other"
+
+    def _settled(self, rows: tuple[HistogramRow, ...]) -> tuple[HistogramRow, ...]:
+        """Return rows, those of unknown purpose by what the model turned out to be."""
+        if self._reader.role != "other" or self.role == "other":
+            return rows
+        purpose = "evaluation" if self.role == "trained" else "reference"
+        return tuple(
+            replace(row, kind=purpose) if row.kind == "other" else row for row in rows
+        )
 
     def meet(self, model: Any, *, role: str, compiled: bool) -> None:
         """Take note of another wrapper round the same model, or of its role."""
@@ -201,7 +270,11 @@ class ModelMonitor:
         return sum(
             (
                 histogram_flops(
-                    segment.rows() if everywhere else segment.totals.histogram.rows(),
+                    self._settled(
+                        segment.rows()
+                        if everywhere
+                        else segment.totals.histogram.rows()
+                    ),
                     profile,
                 )
                 for segment in list(self._segments.values())
@@ -242,8 +315,12 @@ class ModelMonitor:
                 revision=model_revision(self.base),
                 config_sha256=config_sha256(self.base),
                 profile=segment.profile,
-                histogram=segment.rows(),
+                histogram=self._settled(segment.rows()),
                 tokens_non_padding=segment.real_tokens() if trained else None,
             )
             for segment in ran
         ]
+
+
+def _counted_elsewhere(_: object) -> None:
+    """A pass inside another model's pass is counted with that."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 import transformers
+from torch._subclasses.fake_tensor import FakeTensor
 
 _GATHERS = (torch.nn.Embedding, torch.nn.EmbeddingBag)  # they look up, and add
 
@@ -35,21 +36,21 @@ def called_at_the_top() -> Any:
     return getattr(_thread, "counted", None)
 
 
-def meeting_calls(runs: Sequence[Meets], call: Callable[..., Any]) -> Any:
+def meeting_calls(runs: Callable[[], Sequence[Meets]], call: Callable[..., Any]) -> Any:
     """Return ``Module.__call__`` that shows calls at the top to the active runs.
 
     torch 2.8 to 2.13 trace ``Module.__call__`` where it is not torch's own; the first
     line is a constant to the tracer, so that nothing of this enters a graph.
 
     Args:
-        runs: those that are active when a module is called.
+        runs: returns those that are active when a module is called.
         call: the method as torch has it.
     """
 
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling() or called_at_the_top() is not None:
             return call(self, *args, **kwargs)
-        met = [one.met(self) for one in list(runs)]  # every run has to see the call
+        met = [one.met(self) for one in runs()]  # every run has to see the call
         if not any(met):
             return call(self, *args, **kwargs)
         _thread.counted = self
@@ -75,3 +76,9 @@ def holds_matrices(module: Any) -> bool:
         if not isinstance(part, _GATHERS)
         for parameter in part.parameters(recurse=False)
     )
+
+
+def is_fake(model: Any) -> bool:
+    """Whether a model has no values, being walked dry."""
+    first = next(model.parameters(), None)
+    return first is not None and (first.is_meta or isinstance(first, FakeTensor))

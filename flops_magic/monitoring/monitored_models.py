@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import transformers
@@ -12,24 +14,57 @@ import transformers
 from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.profile import parameters_without_adapters
-from flops_magic.gaps import Gaps, guard
+from flops_magic.gaps import Gaps
 from flops_magic.monitoring.distributed import of_the_others, world_size
-from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.model_monitor import Loop, ModelMonitor
+from flops_magic.monitoring.module_calls import (
+    holds_matrices,
+    holds_models,
+    is_fake,
+)
 from flops_magic.monitoring.pass_counter import PassCounter
 from flops_magic.monitoring.pass_reader import Purpose
+from flops_magic.monitoring.pass_totals import PassTotals
 from flops_magic.monitoring.provenance import model_id
 from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.torch_compile import watch_in_place
-from flops_magic.monitoring.unregistered_models import UnregisteredModels
+from flops_magic.monitoring.witnesses import ProductsOutside
 from flops_magic.profiling.model_setup import base_model, unwrapped
+from flops_magic.profiling.op_counter import OperationCounter
+
+_BACKWARD = "a backward pass"
+
+
+@dataclass(frozen=True)
+class BackwardCall:
+    """What autograd was asked for.
+
+    Attributes:
+        tensors: what gradients are taken of.
+        creates_graph: whether the gradients are differentiated once more.
+        inputs: the tensors whose gradients are asked for; empty for all leaves.
+    """
+
+    tensors: tuple[Any, ...] = ()
+    creates_graph: bool = False
+    inputs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What became of a module that was called at the top.
+
+    Attributes:
+        counted: whether its passes are counted at it.
+        monitors: how many models were watched then; with more, it is asked again.
+    """
+
+    counted: bool
+    monitors: int
 
 
 class ModelRegistry:
-    """The models under observation, each once, whatever wraps it.
-
-    Attributes:
-        unregistered: hooks on models that nobody holds or named.
-    """
+    """The models under observation, each once, whatever wraps it."""
 
     def __init__(self, purpose: Purpose, gaps: Gaps) -> None:
         """Start with no model.
@@ -38,12 +73,14 @@ class ModelRegistry:
             purpose: returns what the run is doing now; see ``PassReader``.
             gaps: takes what could not be observed.
         """
-        self.unregistered = UnregisteredModels(self._introduce)
         self._purpose = purpose
         self._gaps = gaps
         self._clock = RegistrationClock()
         self._monitors: dict[int, ModelMonitor] = {}
-        self._known_parts: set[int] = set()
+        self.backward_begun = 0
+        self.loop = Loop()
+        self.outside = ProductsOutside(gaps.note)
+        self._met: WeakKeyDictionary[Any, _Met] = WeakKeyDictionary()
         self._restore: list[Callable[[], None]] = []
 
     # -- adopting -----------------------------------------------------------------
@@ -86,40 +123,58 @@ class ModelRegistry:
                 role=role,
                 purpose=self._purpose,
                 clock=self._clock,
+                loop=self.loop,
                 on_gap=self._gaps.note,
             )
+            parts = {id(part) for part in base.modules()}
+            for other in self._monitors.values():
+                other.inside_another |= id(other.base) in parts
+                within = {id(part) for part in other.base.modules()}
+                monitor.inside_another |= id(base) in within
             self._monitors[id(base)] = monitor
         monitor.meet(model, role=role, compiled=hidden)
         return monitor
 
-    def look_for_unregistered(self) -> None:
-        """Find the models that nobody holds or named; their passes are shown."""
-        with guard(self._gaps.note, "models that no Trainer holds"):
-            self.unregistered.look()
+    def met(self, module: Any) -> bool:
+        """Adopt a module that is called at the top; see ``module_calls.Meets``."""
+        known = self._met.get(module)
+        if known is None or known.monitors != len(self._monitors):
+            known = _Met(self._adopted(module), len(self._monitors))
+            self._met[module] = known
+        return known.counted
 
-    def _introduce(self, module: Any, args: Any, kwargs: Any) -> None:
-        """Watch a model that is called and unknown; parts of known ones are known."""
-        if id(module) in self._known_parts or self._purpose() is None:
-            return
-        with guard(self._gaps.note, f"model {type(module).__name__}"):
-            self._meet(module, args, kwargs)
+    def _adopted(self, module: Any) -> bool:
+        """Return whether a pass is counted at a module, from this call on."""
+        if is_fake(module) or getattr(module, "_is_replica", False):
+            return True  # walked dry; or a replica, which has its model's hooks
+        base = base_model(module)
+        if id(base) in self._monitors:
+            self.adopt(module, role="other")  # it may be a new wrapper
+            return True
+        if any(module is way for m in self._monitors.values() for way in m.entrances):
+            return True
+        parts = {id(part) for part in base.modules()}
+        inside = any(id(m.base) in parts for m in self._monitors.values())
+        model = isinstance(base, transformers.PreTrainedModel)
+        if not model and (inside or holds_models(base)):
+            return False  # a wrapper or a loss: what it calls is met in turn
+        if not holds_matrices(base):
+            return False
+        self.adopt(module, role="other")
+        return True
 
-    def _meet(self, module: Any, args: Any, kwargs: Any) -> None:
-        bases = [monitor.base for monitor in self._monitors.values()]
-        self._known_parts = {id(part) for base in bases for part in base.modules()}
-        if id(module) in self._known_parts:
-            return
-        monitor = self.adopt(module, role="other")
-        self._known_parts |= {id(part) for part in module.modules()}
-        if monitor is not None:
-            monitor.begun_before(args, kwargs)
-        trains = any(p.requires_grad for p in module.parameters())
-        if torch.is_grad_enabled() and trains and self._purpose() == "train":
-            self._gaps.note(
-                f"model {type(module).__name__}",
-                "it ran with gradients, but no Trainer holds it and nobody named it; "
-                "its backward passes are not counted; if it trains, name it (--model)",
-            )
+    def knows(self, model: Any) -> bool:
+        """Whether a model was called."""
+        return id(base_model(model)) in self._monitors
+
+    def strangers(self, parameters: Iterable[Any]) -> list[Any]:
+        """Return the parameters that no counted model owns."""
+        owned = {
+            id(parameter)
+            for monitor in self._monitors.values()
+            for parameter in monitor.parameters()
+        }
+        return [one for one in parameters if id(one) not in owned]
 
     # -- counting -----------------------------------------------------------------
 
@@ -127,17 +182,64 @@ class ModelRegistry:
         self, module: Any, args: Any, kwargs: Any
     ) -> AbstractContextManager[None]:
         """Return a context that counts a compiled model's pass before its graph."""
+        self.met(module)
         monitor = self._monitors.get(id(base_model(module)))
         return monitor.compiled_pass(args, kwargs) if monitor else nullcontext()
 
     @contextmanager
-    def backward(self) -> Iterator[None]:
-        """Count the backward pass inside the block for models that are counted live."""
+    def backward(self, call: BackwardCall) -> Iterator[None]:
+        """Count the backward pass inside the block, and see whose it was."""
+        outside_flops = self.outside.look(call.tensors)
         waiting = [counter for counter in self._counters() if counter.waiting]
+        awaited = [t for t in self._totals() if t.awaiting]
+        arrived, before = self.trained_passes(), self._profiled_backward()
+        self.backward_begun += bool(waiting or awaited)
+        nobodys = OperationCounter() if not (waiting or awaited) else None
+
+        def elsewhere() -> tuple[int, int]:
+            after = self._profiled_backward()
+            return after[0] - before[0] + outside_flops, after[1] - before[1]
+
         with ExitStack() as stack:
             for number, counter in enumerate(waiting):
-                stack.enter_context(counter.backward(counted=number == 0))
+                block = counter.backward(counted=number == 0, elsewhere=elsewhere)
+                stack.enter_context(block)
+            stack.enter_context(nobodys or nullcontext())
             yield
+        for totals in awaited:
+            totals.awaiting = 0
+        if nobodys is not None:
+            if nobodys.flops or nobodys.unknown:
+                self._gaps.note(_BACKWARD, "it went through no model that was called")
+        elif self.trained_passes() == arrived and not waiting:
+            self._gaps.note(_BACKWARD, "it went through no counted model's pass")
+        elif self.trained_passes() > arrived:
+            self._priced_otherwise(call)
+
+    def _priced_otherwise(self, call: BackwardCall) -> None:
+        """Note a backward pass that a profile's ordinary one does not describe."""
+        if call.creates_graph:
+            self._gaps.note(_BACKWARD, "it is differentiated once more (create_graph)")
+        if call.inputs:
+            asked = {id(one) for one in call.inputs}
+            trained = (p for m in self._monitors.values() for p in m.parameters())
+            if any(p.requires_grad and id(p) not in asked for p in trained):
+                self._gaps.note(
+                    _BACKWARD, "it takes the gradients of some tensors only (inputs)"
+                )
+
+    def _totals(self) -> Iterator[PassTotals]:
+        for monitor in list(self._monitors.values()):
+            yield from monitor.totals()
+
+    def trained_passes(self) -> int:
+        """Return through how many forward passes gradients went so far."""
+        return sum(totals.trained_passes for totals in self._totals())
+
+    def _profiled_backward(self) -> tuple[int, int]:
+        """Return the FLOPs of backward and recomputation that profiles counted."""
+        flops = sum((m.profiled_flops() for m in self._monitors.values()), FlopTotals())
+        return flops.backward, flops.recompute
 
     def _counters(self) -> Iterator[PassCounter]:
         for monitor in list(self._monitors.values()):
@@ -165,7 +267,6 @@ class ModelRegistry:
         """Take the hooks away again."""
         for monitor in self._monitors.values():
             monitor.close()
-        self.unregistered.close()
         self._clock.close()
         while self._restore:
             self._restore.pop()()
@@ -174,7 +275,8 @@ class ModelRegistry:
 
     def uses(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; the trained ones first."""
-        uses = (use for m in list(self._monitors.values()) for use in m.uses())
+        uses = [use for m in list(self._monitors.values()) for use in m.uses()]
+        uses += self.outside.uses()
         return tuple(sorted(uses, key=lambda use: use.role != "trained"))
 
     def trained_models(self) -> int:
@@ -184,14 +286,15 @@ class ModelRegistry:
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; nothing is read from the device."""
-        return sum((m.flops() for m in list(self._monitors.values())), FlopTotals())
+        models = (m.flops() for m in list(self._monitors.values()))
+        return sum(models, self.outside.flops())
 
     def flops_everywhere(self) -> FlopTotals:
         """Return the FLOPs so far of all processes; each of them calls this."""
         if world_size() == 1:
             return self.flops()
         here = (m.flops(everywhere=False) for m in self._monitors.values())
-        mine = sum(here, FlopTotals())
+        mine = sum(here, self.outside.flops())
         return sum(of_the_others(mine), mine)
 
     def tokens(self) -> int:
@@ -206,7 +309,7 @@ class ModelRegistry:
     def trained_model_id(self) -> str | None:
         """Return the id of the first model that a Trainer holds."""
         trained = [m for m in self._monitors.values() if m.role == "trained"]
-        started = [m for m in trained if m.trains] or trained
+        started = [m for m in trained if m.trains or m.trained] or trained
         return model_id(started[0].base) if started else None
 
     def trained_parameters(self) -> int | None:
@@ -215,6 +318,8 @@ class ModelRegistry:
         What it is before training: the size that 6·P·D of the original asks for.
         """
         for monitor in list(self._monitors.values()):
-            if monitor.trains and (profile := monitor.profile) is not None:
+            if (monitor.trains or monitor.trained) and (
+                profile := monitor.profile
+            ) is not None:
                 return parameters_without_adapters(profile)
         return None

@@ -67,14 +67,18 @@ class PassReader:
             return purpose
         if purpose == "setup":
             return "reference"
-        if purpose is None or self.role == "other":
-            return "other"
-        if self.role == "reference" or not adapters:
+        if purpose == "loop" and self.role == "trained":
+            return "other"  # a Trainer's model, called outside of it
+        if not adapters or self.role == "reference":
             return "reference"
+        if self.role == "other" and purpose == "train":
+            return "other"  # nobody says what it is to the Trainer
         if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
             return "rollout"
         # without gradients and in training mode: old log-probabilities for the update
-        return "reference" if call.module.training else "evaluation"
+        if call.module.training:
+            return "reference"
+        return "evaluation" if self.role == "trained" else "other"
 
     def dense(
         self, tokens: torch.Tensor, kwargs: Mapping[str, Any]
@@ -158,12 +162,13 @@ def real_positions(
         two_lengths: whether a target is read beside the source.
     """
     mask = kwargs.get("attention_mask")
-    flat = isinstance(mask, torch.Tensor) and mask.dim() == 2
-    source = mask.detach().ne(0).sum() if flat else positions
+    source: int | torch.Tensor = positions
+    if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+        source = mask.detach().ne(0).sum()
     if not two_lengths:
         return (source,)
-    if (mask := kwargs.get("decoder_attention_mask")) is not None:
-        return source, mask.detach().ne(0).sum()
+    if (answered := kwargs.get("decoder_attention_mask")) is not None:
+        return source, answered.detach().ne(0).sum()
     if isinstance(labels := kwargs.get("labels"), torch.Tensor):
         return source, labels.detach().ne(_NO_LABEL).sum()
     answer = kwargs.get("decoder_input_ids")

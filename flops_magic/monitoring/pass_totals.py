@@ -21,6 +21,7 @@ class PassTotals:
         unknown: operations with matrix-sized inputs and no formula.
         lost: passes that could not be counted.
         trained_passes: those through which gradients went.
+        awaiting: those since the last backward pass that one may go through.
         profiled_costs: what a profile counts of passes that it counts a part of; None
             while there is none.
     """
@@ -31,4 +32,5 @@ class PassTotals:
     unknown: set[str] = field(default_factory=set)
     lost: int = 0
     trained_passes: int = 0
+    awaiting: int = 0
     profiled_costs: Mapping[str, PassCost] | None = None

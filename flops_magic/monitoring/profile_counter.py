@@ -13,6 +13,7 @@ import torch
 
 from flops_magic.flops.profile import PassShape
 from flops_magic.monitoring.gradient_arrival import GradientArrival
+from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
 from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
 from flops_magic.monitoring.pass_reader import (
     PassReader,
@@ -81,7 +82,8 @@ class ProfileCounter:
         if output is None:
             return  # the pass raised
         self._add(replace(seen, kind=seen.otherwise))
-        GradientArrival(output, partial(self._arrived, seen))
+        arrival = GradientArrival(output, partial(self._arrived, seen))
+        self._totals.awaiting += arrival.awaited
 
     def _arrived(self, seen: _Pass, first: bool) -> None:
         if not first:
@@ -114,7 +116,9 @@ class ProfileCounter:
             self.read_device()
 
     @contextmanager
-    def backward(self, *, counted: bool = True) -> Iterator[None]:
+    def backward(
+        self, *, counted: bool = True, elsewhere: Elsewhere = nothing_elsewhere
+    ) -> Iterator[None]:
         """Do nothing: a profile has the cost of the backward pass."""
         yield
 

@@ -7,17 +7,21 @@ notes a gap, and a verdict below the line is withheld.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from flops_magic.evidence.record import ModelUse
+from flops_magic.flops.histogram import FlopTotals, histogram_flops
+from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape, cost_by_shape
 from flops_magic.gaps import GapSink, guard
-from flops_magic.profiling.op_counter import OperationCounter
+from flops_magic.monitoring.gradient_arrival import COUNTED
+from flops_magic.monitoring.pass_totals import PassTotals
 
-OWNS = Callable[[Iterable[torch.nn.Parameter]], list[torch.nn.Parameter]]
+Strangers = Callable[[Iterable[torch.nn.Parameter]], list[torch.nn.Parameter]]
 
 
 class OptimizerSteps:
@@ -30,8 +34,8 @@ class OptimizerSteps:
     def __init__(
         self,
         stepped: Callable[[], None],
-        strangers: OWNS,
-        trained_since: Callable[[], bool],
+        strangers: Strangers,
+        backward_begun: Callable[[], int],
         note: GapSink,
     ) -> None:
         """Listen until ``close``.
@@ -39,13 +43,13 @@ class OptimizerSteps:
         Args:
             stepped: called after each step.
             strangers: returns those of the parameters that no counted model owns.
-            trained_since: returns whether a counted backward pass ran since it was
-                last asked.
+            backward_begun: returns how many counted backward passes began so far.
             note: told what no counted model accounts for.
         """
         self._stepped = stepped
         self._strangers = strangers
-        self._trained_since = trained_since
+        self._backward_begun = backward_begun
+        self._begun: dict[int, int] = {}
         self._note = note
         self._seen: dict[int, tuple[int, ...]] = {}
         self._handle = register_optimizer_step_post_hook(self._after)
@@ -61,11 +65,13 @@ class OptimizerSteps:
             self._stepped()
 
     def _look(self, optimizer: Any) -> None:
-        if not self._trained_since():
+        begun = self._backward_begun()
+        if self._begun.get(id(optimizer), 0) == begun:
             self._note(
                 f"optimizer {type(optimizer).__name__}",
                 "it stepped without a backward pass of a counted model",
             )
+        self._begun[id(optimizer)] = begun
         sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
         if self._seen.get(id(optimizer)) == sizes:
             return
@@ -84,98 +90,121 @@ class OptimizerSteps:
             )
 
 
-class OperationsOutside:
-    """Products of matrices in the user's own code, outside of every counted pass.
+class ProductsOutside:
+    """Products of matrices between the models, in the user's own code.
 
-    Looking at every operation costs microseconds each, so steps are sampled: the first
-    three, then those at powers of two. What a sampled step multiplies outside of
-    counted passes is held against what is counted of it.
-    """
-
-    _NEGLIGIBLE = 1000  # a thousandth of the counted FLOPs is stated, not withheld
-    _FIRST = 3
-
-    def __init__(self, inside: Callable[[], bool], note: GapSink) -> None:
-        """Wait for the first step.
-
-        Args:
-            inside: returns whether a counted pass, forward or backward, is running.
-            note: told of products that nobody counted.
-        """
-        self._inside = inside
-        self._note = note
-        self._counter: _OutsideCounter | None = None
-
-    def begin(self) -> None:
-        """Look at the operations from here on."""
-        if self._counter is None:
-            self._counter = _OutsideCounter(self._inside)
-            self._counter.__enter__()
-
-    def stepped(self, step: int, counted_flops: int) -> None:
-        """Take stock after an optimizer step; decide whether to look at the next one.
-
-        Args:
-            step: how many steps are done.
-            counted_flops: what was counted since ``begin``.
-        """
-        self.end(counted_flops)
-        following = step + 1
-        if following <= self._FIRST or following & step == 0:
-            self.begin()
-
-    def end(self, counted_flops: int) -> None:
-        """Stop looking, and say what was found."""
-        counter, self._counter = self._counter, None
-        if counter is None:
-            return
-        counter.__exit__(None, None, None)
-        # a product of tensors that need gradients is multiplied twice more backward
-        found = counter.flops + 2 * counter.differentiable
-        if found * self._NEGLIGIBLE > counted_flops:
-            names = ", ".join(sorted(counter.by_operation))
-            self._note(
-                "operations outside of models",
-                f"{names} multiplied matrices that belong to no counted model",
-            )
-        for name in sorted(counter.unknown):
-            self._note("operations outside of models", f"{name} has no formula")
-
-
-class _OutsideCounter(OperationCounter):
-    """Counts what runs outside of counted passes.
+    A contrastive loss multiplies the embeddings of a batch, a soft prompt is made by a
+    product: both are done outside of every module that is counted. They are read off
+    autograd's graph, from the loss down to the outputs of counted passes, before the
+    graph runs backward. Reading changes nothing and takes microseconds; products that
+    take no gradients leave no trace there and are not seen.
 
     Attributes:
-        differentiable: the part of ``flops`` whose inputs require gradients.
+        totals: what was found, a label for each shape.
     """
 
-    def __init__(self, inside: Callable[[], bool]) -> None:
-        super().__init__()
-        self.differentiable = 0
-        self._inside = inside
+    def __init__(self, note: GapSink) -> None:
+        """Find nothing yet.
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run one operation; count it if no counted pass is running."""
-        if self._inside():
-            return func(*args, **(kwargs or {}))
-        before = self.flops
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        if self.flops > before and torch.is_grad_enabled():
-            self.differentiable += self.flops - before
-        return result
+        Args:
+            note: told of products whose size cannot be read.
+        """
+        self.totals = PassTotals()
+        self._note = note
+
+    def look(self, tensors: Iterable[Any]) -> int:
+        """Count the products that a backward pass from these tensors goes through.
+
+        Returns:
+            FLOPs of their backward pass.
+        """
+        backward = 0
+        nodes = [t.grad_fn for t in tensors if getattr(t, "grad_fn", None) is not None]
+        seen = set(nodes)
+        while nodes:
+            node = nodes.pop()
+            if COUNTED in node.metadata:
+                continue
+            backward += self._count(node)
+            for further, _ in node.next_functions:
+                if further is not None and further not in seen:
+                    seen.add(further)
+                    nodes.append(further)
+        return backward
+
+    def _count(self, node: Any) -> int:
+        name = node.name()
+        if not _PRODUCT.search(name) and not _own_function(node):
+            return 0
+        forward = _product_flops(node)
+        if forward is None:
+            self._note(
+                "an operation outside of models",
+                f"{name.removesuffix('0')} belongs to no module that was called",
+            )
+            return 0
+        operands = sum(further is not None for further, _ in node.next_functions[-2:])
+        label = f"{name.removesuffix('Backward0')} {forward} ~{operands}"
+        costs = self.totals.costs
+        costs[cost_by_shape("forward", label)] = PassCost(per_call=forward)
+        costs[cost_by_shape("backward", label)] = PassCost(per_call=operands * forward)
+        self.totals.histogram.add(
+            "train", PassShape(calls=1), label=label, merges=False
+        )
+        return operands * forward
+
+    def flops(self) -> FlopTotals:
+        """Return their FLOPs so far."""
+        return histogram_flops(self.totals.histogram.rows(), self._profile())
+
+    def uses(self) -> list[ModelUse]:
+        """Return their part of the record; empty without any."""
+        rows = self.totals.histogram.rows()
+        use = ModelUse(OUTSIDE, "other", None, None, self._profile(), rows)
+        return [use] if rows else []
+
+    def _profile(self) -> FlopsProfile:
+        """Return what the products cost, as a profile without parameters."""
+        return FlopsProfile(
+            model_class=OUTSIDE,
+            method="full",
+            parameters_total=0,
+            parameters_active=0,
+            parameters_trainable=0,
+            costs=dict(self.totals.costs),
+        )
 
 
-@contextmanager
-def running(task: list[int]) -> Any:
-    """Mark that a counted backward pass runs inside the block."""
-    task.append(1)
-    try:
-        yield
-    finally:
-        task.pop()
+OUTSIDE = "products outside of models"
+_PRODUCT = re.compile(
+    r"^(Mm|Bmm|Addmm|Baddbmm|Addbmm|Mv|Addmv|Dot|Linear|Conv|Slow[Cc]onv|Scaled|Flash"
+    r"|Efficient|Mkldnn|Cudnn|Miopen|Thnn|Fft|Trilinear|Cdist|Euclidean|Linalg|Grouped)"
+)
+
+
+def _product_flops(node: Any) -> int | None:
+    """Return the FLOPs of the product that a node differentiates; None if unknown."""
+    name = node.name()
+    if name in ("MmBackward0", "AddmmBackward0"):
+        first = "mat1" if name.startswith("Addmm") else "self"
+        rows, inner = getattr(node, f"_saved_{first}_sym_sizes")
+        return 2 * int(rows) * int(inner) * int(node._saved_mat2_sym_sizes[1])
+    if name in ("BmmBackward0", "BaddbmmBackward0"):
+        # each operand is kept only where the other one needs a gradient
+        first = getattr(node, "_saved_self" if name[1] == "m" else "_saved_batch1")
+        second = getattr(node, "_saved_mat2" if name[1] == "m" else "_saved_batch2")
+        if first is not None and second is not None:
+            return 2 * int(first.numel()) * int(second.shape[-1])
+    return None
+
+
+def _own_function(node: Any) -> bool:
+    """Whether a node is a function in Python that may multiply what it kept.
+
+    One that keeps fewer than two matrices, such as a cast or a reduction over
+    processes, does not.
+    """
+    if not isinstance(node, torch.autograd.function.BackwardCFunction):
+        return False
+    kept = [t for t in node.saved_tensors if isinstance(t, torch.Tensor)]
+    return len([t for t in kept if t.dim() >= 2]) >= 2

@@ -277,6 +277,6 @@ def _patches(meter: TrainerMeter) -> Any:
 
 
 def _loop_patches(meter: TrainerMeter, models: Callable[[], Mapping[str, Any]]) -> Any:
-    from flops_magic.monitoring.loop_patches import patched_loops
+    from flops_magic.monitoring.loop_patches import named_models
 
-    return patched_loops(meter, models)
+    return named_models(meter, models)

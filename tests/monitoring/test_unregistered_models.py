@@ -10,7 +10,7 @@ import torch
 from flops_magic.attach import attach_to_trainers
 from flops_magic.flops.histogram import Histogram
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.loop_patches import patched_loops
+from flops_magic.monitoring.loop_patches import named_models
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
@@ -185,7 +185,7 @@ def test_two_models_and_two_optimizers_are_each_counted():
     generator, critic = tiny.llama(), tiny.llama(num_hidden_layers=3)
     names = {"generator": generator, "critic": critic}
     meter = TrainerMeter()
-    with patched_trainers(meter), patched_loops(meter, lambda: names):
+    with patched_trainers(meter), named_models(meter, lambda: names):
         for model in names.values():
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             step(model)
