@@ -15,6 +15,8 @@ import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensor
 
+from flops_magic.monitoring.torch_compile import inlined_only
+
 _GATHERS = (torch.nn.Embedding, torch.nn.EmbeddingBag)  # they look up, and add
 
 
@@ -59,7 +61,7 @@ def meeting_calls(runs: Callable[[], Sequence[Meets]], call: Callable[..., Any])
         finally:
             _thread.counted = None
 
-    return run
+    return inlined_only(run)
 
 
 def holds_models(module: Any) -> bool:

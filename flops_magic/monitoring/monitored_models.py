@@ -191,7 +191,8 @@ class ModelRegistry:
         """Count the backward pass inside the block, and see whose it was."""
         outside_flops = self.outside.look(call.tensors)
         waiting = [counter for counter in self._counters() if counter.waiting]
-        awaited = [t for t in self._totals() if t.awaiting]
+        awaited = [t for t in self._totals() if t.awaiting or t.assumed]
+        assumed = any(totals.assumed for totals in awaited)
         arrived, before = self.trained_passes(), self._profiled_backward()
         self.backward_begun += bool(waiting or awaited)
         nobodys = OperationCounter() if not (waiting or awaited) else None
@@ -207,11 +208,11 @@ class ModelRegistry:
             stack.enter_context(nobodys or nullcontext())
             yield
         for totals in awaited:
-            totals.awaiting = 0
+            totals.awaiting = totals.assumed = 0
         if nobodys is not None:
             if nobodys.flops or nobodys.unknown:
                 self._gaps.note(_BACKWARD, "it went through no model that was called")
-        elif self.trained_passes() == arrived and not waiting:
+        elif self.trained_passes() == arrived and not waiting and not assumed:
             self._gaps.note(_BACKWARD, "it went through no counted model's pass")
         elif self.trained_passes() > arrived:
             self._priced_otherwise(call)

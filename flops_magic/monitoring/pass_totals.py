@@ -22,6 +22,7 @@ class PassTotals:
         lost: passes that could not be counted.
         trained_passes: those through which gradients went.
         awaiting: those since the last backward pass that one may go through.
+        assumed: those since then that a compiled graph hides, taken to be trained on.
         profiled_costs: what a profile counts of passes that it counts a part of; None
             while there is none.
     """
@@ -33,4 +34,5 @@ class PassTotals:
     lost: int = 0
     trained_passes: int = 0
     awaiting: int = 0
+    assumed: int = 0
     profiled_costs: Mapping[str, PassCost] | None = None

@@ -55,6 +55,7 @@ class ProfileCounter:
             return _nothing_more
         if call.compiled:  # its output is not shown to whoever calls a graph
             self._trained(seen)
+            self._totals.assumed += 1
             return _nothing_more
         return partial(self._end, seen)
 

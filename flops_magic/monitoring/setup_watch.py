@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.nn.modules import module as torch_module
 
 from flops_magic.monitoring.provenance import config_sha256
@@ -63,7 +64,10 @@ class RegistrationClock:
             self.ticks += 1
 
     def _tick(self, *_: Any) -> None:
-        self.ticks += 1
+        # modules made inside a compiled graph are none of the model's; counting them
+        # would guard a number that changes, and make a new graph at each call
+        if not torch.compiler.is_compiling():
+            self.ticks += 1
 
     def close(self) -> None:
         """Stop counting."""

@@ -16,6 +16,7 @@ import torch
 import torch._dynamo.eval_frame
 import transformers
 from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from transformers import TrainerCallback
 
 from flops_magic.gaps import guard
@@ -23,6 +24,9 @@ from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.module_calls import meeting_calls
 from flops_magic.monitoring.monitored_models import BackwardCall
 from flops_magic.monitoring.torch_compile import watching_compiled
+
+# tensors without values: gradients are taken of them, but nothing is trained
+_TRACED = (FakeTensor, FunctionalTensor)
 
 _ACTIVE: list[ActiveMeter] = []
 _ORIGINALS: list[tuple[Any, str, Any, bool]] = []
@@ -195,8 +199,10 @@ def _watching_backward(call: Any) -> Any:
         given = (tensors, grad_tensors, retain_graph, create_graph, inputs, *more)
         # a backward pass inside of another one is a part of it: reentrant checkpointing
         inside = torch._C._current_graph_task_id() != -1
-        if inside or any(isinstance(tensor, FakeTensor) for tensor in tensors):
-            return call(*given, **named)  # fake tensors: a dry walk of our own
+        if inside or any(isinstance(tensor, _TRACED) for tensor in tensors):
+            return call(
+                *given, **named
+            )  # a dry walk of our own, or a graph in the making
         asked = BackwardCall(tuple(tensors), bool(create_graph), tuple(inputs or ()))
         with ExitStack() as stack:
             for meter in _meters():

@@ -168,7 +168,7 @@ def test_recomputation_is_a_category_of_its_own(reentrant, again):
 
 def test_a_pass_without_gradients_has_no_backward_pass():
     model = Net().layer.eval()
-    monitor = watched(model, purpose=None)
+    monitor = watched(model, purpose="loop")
     with torch.no_grad():
         model(torch.ones(2, 4))
     found = totals(monitor)
@@ -205,7 +205,7 @@ def test_a_forward_that_fails_leaves_no_cost_behind():
 
 def test_too_many_shapes_are_a_gap_and_no_total():
     model, gaps = torch.nn.Linear(1, 1), []
-    monitor = watched(model, gaps=gaps, purpose=None)
+    monitor = watched(model, gaps=gaps, purpose="loop")
     with torch.no_grad():
         for rows in range(1, MAX_SIGNATURES + 3):
             model(torch.ones(rows, 1))
@@ -216,7 +216,7 @@ def test_too_many_shapes_are_a_gap_and_no_total():
 
 def test_an_operation_without_a_formula_is_named():
     model = torch.nn.LSTM(4, 4)
-    monitor = watched(model, purpose=None)
+    monitor = watched(model, purpose="loop")
     with torch.no_grad():
         model(torch.ones(3, 4))
     profile = monitor.profile
