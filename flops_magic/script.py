@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def run_script(
     arguments: Sequence[str],
     *,
     folder: str,
+    declared: Mapping[str, int] | None = None,
     stop_at: str | None = None,
     **original: Any,
 ) -> None:
@@ -30,6 +31,7 @@ def run_script(
         script: path of the script.
         arguments: its ``sys.argv[1:]``.
         folder: where ``flops_meter.json`` goes.
+        declared: FLOP that contributed elsewhere, by reason.
         stop_at: share of the line before which Trainers are stopped; None for none.
         original: what is known of the original model; all of it:
             ``flops_magic.ai_act.original_options.OriginalOptions``.
@@ -47,6 +49,7 @@ def run_script(
         folder=Path(folder),
         source_sha256=text_sha256(path.read_text(encoding="utf-8").strip()),
         display=TextDisplay(sys.stderr),
+        declared=declared or {},
         stop_at=None if stop_at is None else parse_share(stop_at),
     )
     argv, sys.argv = sys.argv, [script, *arguments]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal, TypedDict
 
 from flops_magic.errors import InputError
 from flops_magic.flops.units import parse_count
+from flops_magic.near_names import near
 
 # "unknown" is an answer and no silence: the registry's presumption is then not asked
 Status = bool | Literal["unknown"] | None
@@ -79,6 +79,6 @@ def refuse_unknown(options: dict[str, object]) -> None:
     known = list(OriginalOptions.__annotations__)
     for key in options:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 2)
-            offer = f"; near: {', '.join(near)}" if near else ""
-            raise InputError(f"no option {key!r}{offer}; there are {', '.join(known)}")
+            raise InputError(
+                f"no option {key!r}{near(key, known)}; there are {', '.join(known)}"
+            )

@@ -20,7 +20,11 @@ from flops_magic.estimation.formula_profile import FORMULAS, formula_profile
 from flops_magic.estimation.run_shape import planned_shape
 from flops_magic.estimation.training_plan import plan_of
 from flops_magic.flops.histogram import FlopTotals, HistogramRow, row_flops
-from flops_magic.flops.profile import FlopsProfile, parameters_without_adapters
+from flops_magic.flops.profile import (
+    METHODS,
+    FlopsProfile,
+    parameters_without_adapters,
+)
 from flops_magic.flops.units import parse_count
 from flops_magic.profiling.media import Media, parse_media
 from flops_magic.registry.accelerators import expected_rate
@@ -28,7 +32,6 @@ from flops_magic.registry.accelerators import expected_rate
 if TYPE_CHECKING:
     from flops_magic.ai_act.decision import Decision
 
-METHODS = ("full", "lora", "qlora", "spectrum")
 _COUNTED = "operation count"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from flops_magic.errors import UnknownModelError
 from flops_magic.flops.units import parse_decimal
+from flops_magic.near_names import near
 from flops_magic.registry.datafile import read_text
 from flops_magic.registry.model_names import MIRRORS, spellings
 
@@ -165,10 +165,11 @@ def lookup(name: str) -> Match:
                 "--base-model ID"
             )
         asked = named[0]
+    known = (matched for _, matched in _by_id().values())
     raise UnknownModelError(
-        f"no base model {asked!r} in the registry{_near(asked)}; pass --original-flops "
-        "with its training compute or --original-tokens to estimate it, or search with "
-        "'flops-magic models --search'"
+        f"no base model {asked!r} in the registry{near(asked, known)}; pass "
+        "--original-flops with its training compute or --original-tokens to estimate "
+        "it, or search with 'flops-magic models --search'"
     )
 
 
@@ -223,21 +224,6 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
     return unique | {
         f"{owner}/{bare}": found for bare, found in unique.items() for owner in MIRRORS
     }
-
-
-def _near(name: str) -> str:
-    names = {found[1].lower(): found[1] for found in _by_id().values()}
-    bare = {n.rsplit("/", 1)[-1]: original for n, original in names.items()}
-    close = difflib.get_close_matches(name.lower(), names, 4, 0.6)
-    ids = [names[n] for n in close]
-    ids += [
-        bare[n]
-        for n in difflib.get_close_matches(
-            name.lower().rsplit("/", 1)[-1], bare, 4, 0.6
-        )
-    ]
-    unique = list(dict.fromkeys(ids))[:4]
-    return f"; near: {', '.join(map(repr, unique))}" if unique else ""
 
 
 def _model_folder(name: str) -> Path | None:

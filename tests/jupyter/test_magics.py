@@ -196,6 +196,18 @@ def test_unloading_restores_and_takes_the_magics_away(run):
     assert "not found" in str(cells[3].outputs)
 
 
+def test_a_tracked_cell_that_does_not_compile_leaves_nothing_behind(run):
+    broken, unloaded, gone = run(
+        "%%flops_track\nprint(",
+        "%unload_ext flops_magic",
+        "%%flops_track\n1",
+        allow_errors=True,
+    )
+    assert "SyntaxError" in str(broken.outputs)
+    assert unloaded.outputs == []
+    assert "not found" in str(gone.outputs)
+
+
 def test_help_shows_the_options(run):
     (shown,) = run("get_ipython().find_cell_magic('flops_track').__doc__")
     assert "--base-model" in texts(shown)[0]

@@ -74,7 +74,7 @@ def test_a_name_of_another_size_or_version_is_no_match(stranger):
 
 
 def test_a_typo_is_answered_with_near_names():
-    with pytest.raises(UnknownModelError, match="'Qwen/Qwen2"):
+    with pytest.raises(UnknownModelError, match="near: Qwen/Qwen2"):
         lookup("Qwen/Qwen2.5-7b-")
 
 
