@@ -25,7 +25,7 @@ from flops_magic.flops.histogram import FlopTotals
 from flops_magic.tracking.progress import Progress
 
 if TYPE_CHECKING:
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 # what a resolved original depends on: name and size of the trained model, the rules
 _Asked = tuple[str | None, int | None, str]
@@ -70,14 +70,15 @@ class RunJudge:
         self._elapsed_s = elapsed_s
         self._resolved: tuple[_Asked, OriginalFacts | str] | None = None
 
-    def moment(self, outcome: str = "running") -> Moment:
+    def moment(self, step: Step | None = None, outcome: str = "running") -> Moment:
         """Return where the run is; nothing is read from the device.
 
         Args:
+            step: what the meter said of it; the meter is asked without.
             outcome: ``running``, or the run's end.
         """
-        meter = self._meter
-        flops = meter.flops() + self.declared
+        step = step or self._meter.now()
+        flops = step.flops + self.declared
         now, undecided = self._compare(flops)
         progress = Progress(
             flops=now.own_flops if now else flops.direct,
@@ -85,12 +86,12 @@ class RunJudge:
             line=now.line if now else None,
             line_text=now.line_text if now else undecided,
             verdict=now.verdict if now else None,
-            tokens=meter.tokens(),
-            step=meter.steps,
-            steps=meter.steps_planned,
+            tokens=step.tokens,
+            step=step.number,
+            steps=step.planned,
             elapsed_s=self._elapsed_s(),
             outcome=outcome,
-            counted=not meter.uncounted(),
+            counted=not step.uncounted,
             stop_at=self._stop_at,
         )
         if now is not None and (projected := progress.projected) is not None:

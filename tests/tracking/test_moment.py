@@ -5,6 +5,7 @@ import pstats
 
 import pytest
 
+from flops_magic import near_names
 from flops_magic.ai_act import decision_table
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.attach import attach_to_trainers
@@ -64,7 +65,7 @@ def test_fifty_steps_look_the_original_up_once_and_compare_once_each(
         profile.disable()
     assert run.record.run.steps == STEPS
     assert calls(profile, base_models.find) == 1
-    assert calls(profile, base_models._near) == 0
+    assert calls(profile, near_names.near) == 0
     # one when training begins, one more there where stop_at asks for room
     begins = 1 if stop_at is None else 2
     assert calls(profile, decision_table.compare) == STEPS + begins
