@@ -1,6 +1,23 @@
-"""A profile from the registry's number of parameters, where no model can be walked."""
+"""A profile from the number of parameters alone, where no model can be walked.
+
+A token costs 2·P forward and 4·P backward (2·P where the weights are frozen). To that
+the formulas add what P does not show, each by the largest figure among the models whose
+shapes the package ships, so that it is not too low:
+
+* attention, forward, for a query-key pair: 4·layers·width. With P ≈ 12·layers·width²
+  and layers that grow with the width it goes with P^(2/3). The largest figure measured
+  is 0.646·P^(2/3), for DeepSeek-V2; a common dense model has 0.15. Backward is twice it.
+* the parameters of adapters on all linear layers: rank times a width for each layer
+  and side, which goes with P^(2/3) too.
+
+``tools/check_architectures.py --formulas`` measures both again.
+"""
 
 from __future__ import annotations
+
+from dataclasses import fields, replace
+from fractions import Fraction
+from math import ceil
 
 from flops_magic.errors import InputError
 from flops_magic.flops.formulas import lora_pd, six_pd
@@ -8,36 +25,129 @@ from flops_magic.flops.profile import FlopsProfile, PassCost
 from flops_magic.registry.base_models import lookup
 
 FORMULAS = {
-    "full": "formula 6·P·D: no configuration here, attention left out",
-    "lora": "formula 4·P·D: no configuration here, attention and adapters left out",
-    "qlora": "formula 4·P·D: no configuration here, attention and adapters left out",
+    "full": "formula 6·P·D and a bound on attention: no configuration",
+    "lora": "formula 4·P·D and bounds on adapters and attention: no configuration",
+    "qlora": "formula 4·P·D and bounds on adapters and attention: no configuration",
 }
+ATTENTION = Fraction(13, 20)
+ADAPTERS = Fraction(2)
+# 10.3 times 6·P·D: ALBERT, which uses its layers twelve times over
+TIMES_HIGHER = 12
+# 0.54 times 6·P·D: Pythia 14M, more than half of which are embeddings
+TIMES_LOWER = 2
 
 
-def formula_profile(model: str, method: str) -> FlopsProfile:
-    """Return 2·P a token forward, and 4·P or 2·P backward, from the registry's P.
+def formula_profile(
+    model: str,
+    method: str,
+    *,
+    lora_rank: int = 16,
+    target_len: int | None = None,
+    gradient_checkpointing: bool = False,
+) -> FlopsProfile:
+    """Return a profile by formula, from the registry's number of parameters.
+
+    Args:
+        model: a name in the registry of base models.
+        method: one of ``FORMULAS``.
+        lora_rank: r of the adapters, on all linear layers.
+        target_len: positions of an encoder-decoder's target; None for other models.
+        gradient_checkpointing: whether the forward pass is computed again.
 
     Raises:
         UnknownModelError: when the model is not in the registry.
         InputError: when the method or the number of parameters has no such formula.
     """
     row = lookup(model).model
-    if method not in FORMULAS or row.params_active is None or row.params_total is None:
+    active, total = row.params_active, row.params_total
+    if method not in FORMULAS:
+        raise InputError(f"{method} has no formula; it needs the configuration")
+    if active is None or total is None:
         raise InputError(
-            f"{method} of {model!r} needs its configuration, and it is not on this "
-            "machine; pass a folder with a config.json, or download the model first"
+            f"the registry has no number of parameters for {row.model_id}, so there is "
+            "no formula for it either"
         )
-    active = row.params_active
-    forward = 2 * active
-    whole = six_pd(active, 1) if method == "full" else lora_pd(active, 0, 1)
+    if lora_rank < 1:
+        raise InputError(f"lora_rank={lora_rank!r} is not a rank; pass 1 or more")
+    width = _two_thirds_power(active)
+    adapters = 0 if method == "full" else ceil(ADAPTERS * lora_rank * width)
+    forward = 2 * (active + adapters)
+    both = six_pd(active, 1) if adapters == 0 else lora_pd(active, 0, 1) + 6 * adapters
+    pair = ceil(ATTENTION * width)
+    costs = {
+        "forward": _cost(forward, pair, target_len),
+        "backward": _cost(both - forward, 2 * pair, target_len),
+    }
+    if gradient_checkpointing:
+        costs["recompute"] = costs["forward"]
     return FlopsProfile(
         model_class=row.model_id,
         method=method,
-        parameters_total=row.params_total,
-        parameters_active=active,
-        parameters_trainable=row.params_total if method == "full" else 0,
-        costs={
-            "forward": PassCost(per_token=forward),
-            "backward": PassCost(per_token=whole - forward),
-        },
+        parameters_total=total + adapters,
+        parameters_active=active + adapters,
+        parameters_trainable=adapters or total,
+        costs=costs,
+        notes=(
+            f"P = {active:,} (registry, as of {row.as_of}); attention at most "
+            f"{pair:,} FLOP a pair forward, the largest for its size among known "
+            "models",
+        ),
     )
+
+
+def formula_bounds(profile: FlopsProfile) -> tuple[FlopsProfile, FlopsProfile]:
+    """Return the least and the most that a model of this formula may cost.
+
+    At least: half of its products with weights, and no attention. At most: twelve times
+    the formula, of all experts of a mixture, for some models compute all of them for
+    every token (Llama 4 in transformers). The exact costs of all models whose shapes
+    the package ships are between the two.
+    """
+    experts = ceil(Fraction(profile.parameters_total, profile.parameters_active))
+    least = {
+        name: PassCost(
+            per_token=cost.per_token // TIMES_LOWER,
+            per_logit=cost.per_logit // TIMES_LOWER,
+            per_source_token=cost.per_source_token // TIMES_LOWER,
+        )
+        for name, cost in profile.costs.items()
+    }
+    most = {
+        name: PassCost(
+            *(getattr(cost, f.name) * TIMES_HIGHER * experts for f in fields(cost))
+        )
+        for name, cost in profile.costs.items()
+    }
+    return replace(profile, costs=least), replace(profile, costs=most)
+
+
+def _cost(token: int, pair: int, target_len: int | None) -> PassCost:
+    """Return a cost, with two lengths where there is a target.
+
+    Of an encoder-decoder each position passes one of the two halves: P a position is
+    too high, and not knowing the halves, nothing less is safe.
+    """
+    if target_len is None:
+        return PassCost(per_token=token, per_pair=pair)
+    return PassCost(
+        per_source_token=token,
+        per_logit=token,
+        per_pair=pair,
+        per_target_pair=pair,
+        per_cross_pair=pair,
+    )
+
+
+def _two_thirds_power(number: int) -> int:
+    """Return the least whole n with n³ ≥ number², without a float."""
+    square, high = number * number, 1
+    while high**3 < square:
+        high *= 2
+    low = high // 2
+    while low < high:
+        middle = (low + high) // 2
+        if middle**3 < square:
+            low = middle + 1
+        else:
+            high = middle
+    return high
