@@ -1,16 +1,17 @@
 """A profile from the number of parameters alone, where no model can be walked.
 
 A token costs 2·P forward and 4·P backward (2·P where the weights are frozen). To that
-the formulas add what P does not show, each by the largest figure among the models whose
-shapes the package ships, so that it is not too low:
+the formulas add what P does not show, each by a bound, so that it is not too low:
 
-* attention, forward, for a query-key pair: 4·layers·width. With P ≈ 12·layers·width²
-  and layers that grow with the width it goes with P^(2/3). The largest figure measured
-  is 0.646·P^(2/3), for DeepSeek-V2; a common dense model has 0.15. Backward is twice it.
-* the parameters of adapters on all linear layers: rank times a width for each layer
-  and side, which goes with P^(2/3) too.
+* Attention costs 4·layers·width forward for a query-key pair. With P ≈ 12·layers·width²
+  and layers that grow with the width, that goes with P^(2/3). The largest figure of the
+  models whose shapes the package ships is 0.646·P^(2/3), DeepSeek-V2's; the median is
+  0.15. Backward is twice forward.
+* Adapters of rank r on a matrix of a by b have r·(a + b) parameters. Their sum goes with
+  r·P^(2/3); the largest figure of a dense model is 1.37, Qwen2-VL 2B's. A mixture may
+  have an adapter on each expert: 5.4·r·P^(2/3) for Qwen3-30B-A3B, P of all experts.
 
-``tools/check_architectures.py --formulas`` measures both again.
+``tools/check_architectures.py --formulas`` measures these figures again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from math import ceil
 from flops_magic.errors import InputError
 from flops_magic.flops.formulas import lora_pd, six_pd
 from flops_magic.flops.profile import FlopsProfile, PassCost
-from flops_magic.registry.base_models import lookup
+from flops_magic.registry.base_models import BaseModel, lookup
 
 FORMULAS = {
     "full": "formula 6·P·D and a bound on attention: no configuration",
@@ -30,11 +31,12 @@ FORMULAS = {
     "qlora": "formula 4·P·D and bounds on adapters and attention: no configuration",
 }
 ATTENTION = Fraction(13, 20)
-ADAPTERS = Fraction(2)
+ADAPTERS = Fraction(7, 5)
+ADAPTERS_OF_MIXTURE = Fraction(6)
 # 10.3 times 6·P·D: ALBERT, which uses its layers twelve times over
 TIMES_HIGHER = 12
-# 0.54 times 6·P·D: Pythia 14M, more than half of which are embeddings
-TIMES_LOWER = 2
+# 0.34 times 6·P·D: mT5 small, most of which are embeddings; 0.54 for one of one length
+TIMES_LOWER = 4
 
 
 def formula_profile(
@@ -69,11 +71,13 @@ def formula_profile(
         )
     if lora_rank < 1:
         raise InputError(f"lora_rank={lora_rank!r} is not a rank; pass 1 or more")
-    width = _two_thirds_power(active)
-    adapters = 0 if method == "full" else ceil(ADAPTERS * lora_rank * width)
+    adapters = 0
+    if method != "full":
+        bound = ADAPTERS if active == total else ADAPTERS_OF_MIXTURE
+        adapters = ceil(bound * lora_rank * _two_thirds_power(total))
     forward = 2 * (active + adapters)
     both = six_pd(active, 1) if adapters == 0 else lora_pd(active, 0, 1) + 6 * adapters
-    pair = ceil(ATTENTION * width)
+    pair = ceil(ATTENTION * _two_thirds_power(active))
     costs = {
         "forward": _cost(forward, pair, target_len),
         "backward": _cost(both - forward, 2 * pair, target_len),
@@ -87,21 +91,17 @@ def formula_profile(
         parameters_active=active + adapters,
         parameters_trainable=adapters or total,
         costs=costs,
-        notes=(
-            f"P = {active:,} (registry, as of {row.as_of}); attention at most "
-            f"{pair:,} FLOP a pair forward, the largest for its size among known "
-            "models",
-        ),
+        notes=(_note(row, active, pair),),
     )
 
 
 def formula_bounds(profile: FlopsProfile) -> tuple[FlopsProfile, FlopsProfile]:
     """Return the least and the most that a model of this formula may cost.
 
-    At least: half of its products with weights, and no attention. At most: twelve times
-    the formula, of all experts of a mixture, for some models compute all of them for
-    every token (Llama 4 in transformers). The exact costs of all models whose shapes
-    the package ships are between the two.
+    At least: a quarter of its products with weights, and no attention. At most: twelve
+    times the formula, for all experts of a mixture, since some models compute all of
+    them for every token (Llama 4 in transformers). The exact costs of all models whose
+    shapes the package ships are between the two, at 512 to 131,072 positions.
     """
     experts = ceil(Fraction(profile.parameters_total, profile.parameters_active))
     least = {
@@ -119,6 +119,13 @@ def formula_bounds(profile: FlopsProfile) -> tuple[FlopsProfile, FlopsProfile]:
         for name, cost in profile.costs.items()
     }
     return replace(profile, costs=least), replace(profile, costs=most)
+
+
+def _note(row: BaseModel, active: int, pair: int) -> str:
+    return (
+        f"P = {active:,} (registry, as of {row.as_of}); attention at most {pair:,} FLOP a pair "
+        "forward, the largest for its size among known models"
+    )
 
 
 def _cost(token: int, pair: int, target_len: int | None) -> PassCost:

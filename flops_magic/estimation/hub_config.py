@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from flops_magic.errors import InputError
 
@@ -36,19 +37,23 @@ def fetch_config(
     try:
         import huggingface_hub
         from huggingface_hub import errors
+        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
     except ImportError as error:
         raise InputError("the Hub was not asked (no huggingface_hub)") from error
 
     # HTTPError of requests (0.x) or of httpx (1.x, 2.x): the base of the Hub's own
-    client_error = errors.HfHubHTTPError.__bases__[0]
-    failures = (OSError, ValueError, RuntimeError, client_error)
+    client_error: Any = errors.HfHubHTTPError.__bases__[0]
+    failures: tuple[type[Exception], ...] = (
+        *(OSError, ValueError, RuntimeError),
+        client_error,
+    )
 
     def download() -> str:
         # asked once and without a login, before the download: that repeats a refused
         # connection and a server's error for half a minute, and prints a line each time
         # (huggingface_hub 2.4)
         url = huggingface_hub.hf_hub_url(model_id, "config.json", endpoint=endpoint)
-        session = huggingface_hub.utils.get_session()
+        session = get_session()
         answer = session.head(url, timeout=deadline_s / 2)
         if answer.status_code == 429 or answer.status_code >= 500:
             raise OSError(f"the Hub answers {answer.status_code}")
@@ -65,8 +70,8 @@ def fetch_config(
         ) from error
     except errors.GatedRepoError as error:
         raise InputError(
-            f"{model_id!r} is gated on the Hub; accept its terms on its page and log in "
-            "with 'hf auth login'"
+            f"{model_id!r} is gated on the Hub; accept its terms on its page and log "
+            "in with 'hf auth login'"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise _not_shown(model_id) from error
@@ -100,7 +105,8 @@ def _not_shown(model_id: str) -> InputError:
 
 def _out_of_reach() -> InputError:
     return InputError(
-        "the Hub could not be reached; check the connection, or set HF_HUB_OFFLINE=1 to not ask it"
+        "the Hub could not be reached; check the connection, or set HF_HUB_OFFLINE=1 "
+        "where there is none"
     )
 
 

@@ -97,7 +97,10 @@ def _on_this_machine(name: str) -> Any:
         return transformers.AutoConfig.from_pretrained(
             str(folder or name), local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        *(OSError, ValueError, KeyError, AttributeError, TypeError),
+        *(ImportError, ArithmeticError, RuntimeError),  # of odd files and of timm
+    ) as error:
         if folder is None and not _in_cache(name):
             return None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

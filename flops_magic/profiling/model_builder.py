@@ -95,6 +95,7 @@ def fake_model_of(
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
         notes=(*put_stand_ins(model), *_adapter_notes(model)),
+        live=live is not None,
     )
     if hears_or_sees(config):
         plan.notes = (TEXT_ALONE, *plan.notes)
