@@ -105,6 +105,7 @@ def test_a_formula_grows_with_the_square_of_the_length():
 def test_a_formula_gives_the_verdict_only_where_all_it_leaves_open_agrees():
     # direct about 2.1e18; the line is at a third of the original
     asked = {"tokens": "25M", "seq_len": 4096, "methods": ["full"]}
+    asked["original_is_gpai"] = True  # whatever the original cost
     far = estimate(NO_SHAPES, **asked, original_flops="1e24")["full"]
     assert far.decision.verdict == "below"
     # the formula's own figure is a tenth of the line, twelve times it is above
