@@ -27,7 +27,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import transformers
+import transformers  # noqa: TID253 a tool, not the package
 
 from flops_magic.errors import FlopsMagicError
 from flops_magic.estimation.formula_profile import (
@@ -59,7 +59,9 @@ def unknown_fields(fields, config_class, where=""):
     for name, value in fields.items():
         if name not in known:
             found.append(where + name)
-        elif isinstance(value, dict) and (part := part_class(config_class, name, value)):
+        elif isinstance(value, dict) and (
+            part := part_class(config_class, name, value)
+        ):
             found += unknown_fields(value, part, f"{where}{name}.")
     return found
 
@@ -138,7 +140,9 @@ def formula_ratios(row, profile):
 
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ids", nargs="*", default=(), help="only ids with these words")
+    parser.add_argument(
+        "--ids", nargs="*", default=(), help="only ids with these words"
+    )
     parser.add_argument("--profile", action="store_true", help="count operations too")
     parser.add_argument("--formulas", action="store_true", help="and compare formulas")
     options = parser.parse_args(arguments)

@@ -76,6 +76,7 @@ class Estimate:
         )
 
     def __str__(self) -> str:
+        # imported where it is shown: an estimate in a script needs no table
         from flops_magic.display.estimate_table import estimate_text
 
         return estimate_text(self)
@@ -84,6 +85,7 @@ class Estimate:
 
     def plot(self) -> Any:
         """Return a matplotlib ``Figure``: FLOPs on a log scale, with the line."""
+        # matplotlib is heavy, and only a plot needs it
         from flops_magic.display.estimate_plot import estimate_figure
 
         return estimate_figure(self)

@@ -134,12 +134,15 @@ def estimate(
             priced = pricing.price(method)
         except FlopsMagicError as error:
             last = error
+            # one method may lack its package or formula, and the others still count
             skipped.append(f"{method}: {error}")
             continue
         profile = priced.profile
+        # a live model with adapters has one method, its own, whatever was asked
         if profile.method in {row.method for row in rows}:
-            continue  # a live model with adapters has one method, its own
-        profile.shape(1, 1, target)  # a missing target is asked for by name
+            continue
+        # raises for a target that is missing, or one too many, and names the option
+        profile.shape(1, 1, target)
         rows.append(_row(priced, whole, of_original, name, device))
     if not rows:
         raise last or InputError("; ".join(skipped))

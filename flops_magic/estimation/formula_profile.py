@@ -7,8 +7,8 @@ the formulas add what P does not show, each by a bound, so that it is not too lo
   and layers that grow with the width, that goes with P^(2/3). The largest figure of the
   models whose shapes the package ships is 0.646·P^(2/3), DeepSeek-V2's; the median is
   0.15. Backward is twice forward.
-* Adapters of rank r on a matrix of a by b have r·(a + b) parameters. Their sum goes with
-  r·P^(2/3); the largest figure of a dense model is 1.35, Whisper large's. A mixture
+* Adapters of rank r on a matrix of a by b have r·(a + b) parameters. Their sum goes
+  with r·P^(2/3); the largest figure of a dense model is 1.35, Whisper large's. A mixture
   has an adapter on each expert: 11.6·r·P^(2/3) for Qwen3-Next-80B, P of all experts.
 
 ``tools/check_architectures.py --formulas`` measures these figures again.
@@ -82,6 +82,7 @@ def formula_profile(
         "forward": _cost(forward, pair, target_len),
         "backward": _cost(both - forward, 2 * pair, target_len),
     }
+    # every layer checkpointed repeats all of forward; hours would be too few without
     if gradient_checkpointing:
         costs["recompute"] = costs["forward"]
     return FlopsProfile(
@@ -123,8 +124,8 @@ def formula_bounds(profile: FlopsProfile) -> tuple[FlopsProfile, FlopsProfile]:
 
 def _note(row: BaseModel, active: int, pair: int) -> str:
     return (
-        f"P = {active:,} (registry, as of {row.as_of}); attention at most {pair:,} FLOP a pair "
-        "forward, the largest for its size among known models"
+        f"P = {active:,} (registry, as of {row.as_of}); attention at most {pair:,} "
+        "FLOP a pair forward, the largest for its size among known models"
     )
 
 
@@ -147,6 +148,7 @@ def _cost(token: int, pair: int, target_len: int | None) -> PassCost:
 
 def _two_thirds_power(number: int) -> int:
     """Return the least whole n with n³ ≥ number², without a float."""
+    # bisection on integers: a float's cube root may be one too low
     square, high = number * number, 1
     while high**3 < square:
         high *= 2

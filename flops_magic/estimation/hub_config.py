@@ -48,7 +48,7 @@ def fetch_config(
         client_error,
     )
 
-    def download() -> str:
+    def download() -> str | None:
         # asked once and without a login, before the download: that repeats a refused
         # connection and a server's error for half a minute, and prints a line each time
         # (huggingface_hub 2.4)
@@ -56,14 +56,14 @@ def fetch_config(
         session = get_session()
         answer = session.head(url, timeout=deadline_s / 2)
         if answer.status_code == 429 or answer.status_code >= 500:
-            raise OSError(f"the Hub answers {answer.status_code}")
+            return None
         path: str = huggingface_hub.hf_hub_download(
             model_id, "config.json", endpoint=endpoint, etag_timeout=deadline_s / 2
         )
         return path
 
     try:
-        return _within(deadline_s, download, (*failures, errors.EntryNotFoundError))
+        path = _within(deadline_s, download, (*failures, errors.EntryNotFoundError))
     except errors.HFValidationError as error:
         raise InputError(
             f"{model_id!r} does not have the form of a Hub id, owner/name"
@@ -84,10 +84,13 @@ def fetch_config(
         raise InputError(
             f"{model_id!r} has no config.json on the Hub; pass a folder that has one"
         ) from error
-    except failures as error:  # TimeoutError among them
+    except failures as error:
         if _status(error) in (401, 403, 404):
             raise _not_shown(model_id) from error
         raise _out_of_reach() from error
+    if path is None:
+        raise _out_of_reach()
+    return path
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -115,16 +118,16 @@ def _is_on(value: str) -> bool:
 
 
 def _within(
-    deadline_s: float, task: Callable[[], str], failures: tuple[type[Exception], ...]
-) -> str:
-    """Return what a task returns, or raise which of ``failures`` it raises.
+    deadline_s: float,
+    task: Callable[[], str | None],
+    failures: tuple[type[Exception], ...],
+) -> str | None:
+    """Return what a task returns, or None at the deadline; raise its ``failures``.
 
-    Raises:
-        TimeoutError: when the deadline passes. The task's thread is left to end by
-            itself: huggingface_hub limits each request and retries some, so the whole
-            of it has no limit.
+    huggingface_hub limits each request and repeats some, so the whole of a download has
+    no limit. At the deadline its thread is left to end by itself.
     """
-    outcome: list[str] = []
+    outcome: list[str | None] = []
     failed: list[Exception] = []
 
     def run() -> None:
@@ -138,6 +141,4 @@ def _within(
     thread.join(deadline_s)
     if failed:
         raise failed[0]
-    if not outcome:
-        raise TimeoutError(f"no answer within {deadline_s} s")
-    return outcome[0]
+    return outcome[0] if outcome else None

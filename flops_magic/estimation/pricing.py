@@ -92,11 +92,14 @@ class Pricing:
             why = f"{error.name} is not installed (pip install 'flops-magic[train]')"
             return self._by_formula(method, why, error)
         except _NoConfigError as error:
+            # only a missing configuration leads to a formula; a typo in lora_targets,
+            # which is an InputError too, has to reach the user
             return self._by_formula(method, str(error), error)
         except CountingError as error:
             if not isinstance(self.model, str) or self.media:
                 raise
             return self._by_formula(method, str(error), error)
+        # the adapters of a live model are its own: nothing of them may be reused
         own_adapters = hasattr(self.model, "peft_config")
         if priced.profile.method == method == "lora" and not own_adapters:
             self._lora = priced
@@ -130,6 +133,7 @@ class Pricing:
             "gradient_checkpointing": self.gradient_checkpointing,
         }
         if self.media:
+            # imported late, as it loads torch
             from flops_magic.profiling.multimodal import profile_with_media
 
             return profile_with_media(source, self.media, **options)
@@ -142,6 +146,7 @@ class Pricing:
             InputError, CountingError: ``cause``, for that is what to mend.
         """
         missing = cause if isinstance(cause, CountingError) else InputError(why)
+        # no formula knows what a tower costs
         if self.media:
             raise missing from cause
         try:

@@ -35,17 +35,12 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from flops_magic.errors import ShapeFitError, UnsupportedModelError
 from flops_magic.flops.profile import FlopsProfile, PassCost
+from flops_magic.profiling.cost_steps import walk_in_steps
 from flops_magic.profiling.fake_model import MASKS, FakeModel
 from flops_magic.profiling.fit import solve, solve_two_lengths
 from flops_magic.profiling.model_builder import fake_model_of
 from flops_magic.profiling.op_counter import OperationCounter, angles_uncounted
-from flops_magic.profiling.probes import (
-    PROBES,
-    TWO_LENGTH_PROBES,
-    Probe,
-    longest_row,
-    step_of,
-)
+from flops_magic.profiling.probes import PROBES, TWO_LENGTH_PROBES, Probe
 
 
 @dataclass(frozen=True)
@@ -165,31 +160,10 @@ def _first_costs(plan: FakeModel) -> tuple[dict[str, PassCost], set[str]]:
             refusals.append(error)
         except ShapeFitError:
             # a live model's run is counted live, which is exact at every length
-            if plan.live or not _walks_in_steps(plan):
+            if plan.live or not walk_in_steps(plan):
                 raise
             return _costs(plan, checkpointing=False, checked=True)
     raise refusals[0]
-
-
-def _walks_in_steps(plan: FakeModel) -> bool:
-    """Set a plan to rows that are whole multiples of the model's chunks, if it can.
-
-    DeepSeek-V4 keeps one compressed key for every 4, or 128, whole positions: its cost
-    is flat between the multiples and a polynomial on them. What is fitted there is too
-    high in between and never too low, which ``_covers`` checks.
-    """
-    step = step_of(plan.base)
-    longest = longest_row(plan.base)
-    if step == 1 or plan.two_lengths or (longest and longest < 3 * step):
-        return False
-    plan.step = step
-    plan.notes = (
-        *plan.notes,
-        f"{plan.model_class} costs the same for several lengths of a row: the count is "
-        f"exact for rows of a multiple of {step} positions, and a little too high for "
-        "others",
-    )
-    return True
 
 
 def _costs(

@@ -58,6 +58,7 @@ class Architecture:
 @cache
 def architectures() -> tuple[Architecture, ...]:
     """Return every row."""
+    # read on demand: most runs have a live model, and need no shapes
     text = read_text("flops_magic.registry", FILE)
     return tuple(_row(json.loads(line)) for line in text.splitlines())
 
@@ -77,7 +78,8 @@ def find_architecture(name: str) -> Architecture | None:
         match = lookup(name)
     except UnknownModelError:
         return None
-    # the alias that was matched, not its base model: not every alias has its shapes
+    # by the alias that was matched, not by its base model: tuned models may have a
+    # larger vocabulary, and vision models share their text model's row of compute
     return _by_id().get(match.matched_id.lower())
 
 

@@ -1,4 +1,4 @@
-"""Training compute of known base models: who is meant, what it cost, who says so."""
+"""Training compute of known base models, found by name, each with its source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flops_magic.flops.units import parse_decimal
 from flops_magic.registry.datafile import read_text
 from flops_magic.registry.model_names import MIRRORS, spellings
 
-# what a note may say of a row's figure, and what that means to who relies on it
+# words that a row's notes may hold, and what they mean for its figure
 CAVEATS = {
     "LOWER BOUND": "the registry's figure is a lower bound, which puts the line lower",
     "BORDERLINE": "the original is close to what systemic risk is presumed from",
@@ -104,7 +104,7 @@ class BaseModel:
 
 @dataclass(frozen=True)
 class Match:
-    """A model found, under which id, and by which rule."""
+    """A row, the id that was found in it, and the rule that found it."""
 
     model: BaseModel
     matched_id: str
@@ -121,7 +121,7 @@ def registry() -> tuple[BaseModel, ...]:
 
 
 def lookup(name: str) -> Match:
-    """Return the base model that a name means.
+    """Return the base model of a name.
 
     Exact ids and aliases come first, then their spelling in other case, then the bare
     name without its owner, then names with what mirrors and quantisations append
@@ -134,6 +134,7 @@ def lookup(name: str) -> Match:
     asked = name.strip()
     if folder := _model_folder(asked):
         return _lookup_folder(folder)
+    # the closest spelling first, so that a name's own row wins over its base model's
     for candidate, rule in spellings(asked):
         for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
             if found := table.get(candidate.lower()):
@@ -155,6 +156,7 @@ def lookup(name: str) -> Match:
 def chain(model: BaseModel) -> tuple[str, ...]:
     """Return what a model was made from, step by step, as far as the registry knows."""
     steps: list[str] = []
+    # a row that names itself, by mistake, must not keep this going
     while model.derived_from and model.derived_from not in steps:
         steps.append(model.derived_from)
         known = _by_id().get(model.derived_from.lower())
@@ -199,6 +201,7 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
             bare = name.rsplit("/", 1)[-1].lower()
             owners.setdefault(bare, set()).add(model.model_id)
             table.setdefault(bare, (model, name))
+    # "7b-instruct" of two developers means neither
     unique = {bare: table[bare] for bare, ids in owners.items() if len(ids) == 1}
     return unique | {
         f"{owner}/{bare}": found for bare, found in unique.items() for owner in MIRRORS
@@ -237,13 +240,14 @@ def _model_folder(name: str) -> Path | None:
 
 
 def _lookup_folder(folder: Path) -> Match:
+    # an adapter's file first: it names the base, and config.json may be a copy
     for file, key in _CONFIGS:
         path = folder / file
         if not path.is_file():
             continue
         try:
             named = json.loads(path.read_text(encoding="utf-8")).get(key)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError):  # JSON that is a list, say
             continue
         if isinstance(named, str) and named and not Path(named).is_dir():
             match = lookup(named)
@@ -254,7 +258,7 @@ def _lookup_folder(folder: Path) -> Match:
 
 
 def _row(row: dict[str, str]) -> BaseModel:
-    risk = {"yes": True, "no": False}
+    risk = {"yes": True, "no": False}  # "unknown" becomes None
     published = _flops(row["flop_published"])
     return BaseModel(
         model_id=row["model_id"],
@@ -281,7 +285,7 @@ def _maybe_int(text: str) -> int | None:
 
 
 def _flops(text: str) -> int | None:
-    """Return FLOPs exactly as their decimal text says."""
+    """Return FLOPs exactly as their decimal text says, without a float between."""
     if not text:
         return None
     value: Fraction = parse_decimal(text)

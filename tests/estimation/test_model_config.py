@@ -1,10 +1,11 @@
-"""A named model's configuration: this machine, shipped shapes, the Hub, in this order."""
+"""A name's configuration: this machine, shipped shapes, the Hub, in this order."""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -55,8 +56,7 @@ def test_shipped_shapes_need_no_network():
 def test_the_hub_serves_a_config_that_nothing_else_has():
     with fake_hub(LLAMA) as (address, asked):
         path = fetch_config("somebody/model", endpoint=address)
-    with open(path) as file:
-        assert json.load(file) == LLAMA
+    assert json.loads(Path(path).read_text()) == LLAMA
     assert set(asked) == {"/somebody/model/resolve/main/config.json"}
 
 
@@ -149,7 +149,7 @@ def test_code_of_the_model_s_own_is_never_run_nor_asked_about(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_line_counts_a_model_that_only_the_hub_has(tmp_path):
-    """HF_ENDPOINT and HF_HOME are read at import, so this needs a process of its own."""
+    """In a process of its own: HF_ENDPOINT and HF_HOME are read at import."""
     with fake_hub(LLAMA) as (address, asked):
         done = subprocess.run(
             [
