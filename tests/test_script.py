@@ -108,10 +108,10 @@ def test_a_killed_process_leaves_a_journal_that_verifies(tmp_path):
     assert record.flops.direct >= 4 * STEP
 
 
-def launch(tmp_path, path, port, *options):
+def launch(tmp_path, path, *options):
     """Run a script in two processes, tracked; return its record."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    command += [f"--master-port={port}", "-m", "flops_magic.track", str(path)]
+    command += ["--standalone", "-m", "flops_magic.track", str(path)]
     done = subprocess.run(
         [*command, "--folder", str(tmp_path), *options],
         cwd=ROOT,
@@ -126,7 +126,7 @@ def launch(tmp_path, path, port, *options):
 
 @pytest.mark.slow
 def test_two_processes_add_up(tmp_path):
-    record = launch(tmp_path, script(tmp_path), 29655)
+    record = launch(tmp_path, script(tmp_path))
     assert record.flops.direct == 2 * 4 * STEP
     assert not record.gaps
     meter = json.loads((tmp_path / "flops_meter.json").read_text())
@@ -138,7 +138,7 @@ def test_two_processes_stop_together_by_their_sum(tmp_path):
     # the line is at 8 steps, and half of it at two of each process
     options = ["--stop-at", "0.5", "--original-flops", str(3 * 8 * STEP)]
     options += ["--original-is-gpai", "yes", "--systemic-risk", "no"]
-    record = launch(tmp_path, script(tmp_path), 29657, *options)
+    record = launch(tmp_path, script(tmp_path), *options)
     assert (record.run.outcome, record.run.steps) == ("stopped", 2)
     assert record.flops.direct == 2 * 2 * STEP
     assert not record.gaps

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Unpack
 
-from flops_magic.ai_act.original_model import Original, Question
+from flops_magic.ai_act.decision_table import judge
+from flops_magic.ai_act.original_model import OriginalModel
+from flops_magic.ai_act.original_options import OriginalOptions
 from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.estimation.estimate import Estimate, MethodEstimate
 from flops_magic.estimation.formula_profile import formula_bounds
@@ -15,6 +17,7 @@ from flops_magic.estimation.run_shape import planned_shape
 from flops_magic.estimation.training_plan import plan_of
 from flops_magic.flops.histogram import FlopTotals, HistogramRow, row_flops
 from flops_magic.flops.profile import (
+    METHODS,
     FlopsProfile,
     PassShape,
     parameters_without_adapters,
@@ -22,8 +25,6 @@ from flops_magic.flops.profile import (
 from flops_magic.flops.units import flop_text, parse_count
 from flops_magic.profiling.media import parse_media
 from flops_magic.registry.accelerators import expected_rate
-
-METHODS = ("full", "lora", "qlora", "spectrum")
 
 
 def estimate(
@@ -48,7 +49,7 @@ def estimate(
     audio_s: float | None = None,
     accelerator: str | None = None,
     mfu: float | None = None,
-    **original: Unpack[Question],
+    **original: Unpack[OriginalOptions],
 ) -> Estimate:
     """Return what fine-tuning a model will cost, method by method.
 
@@ -87,7 +88,8 @@ def estimate(
         accelerator: name of a device in the table, for hours and energy.
         mfu: utilisation to expect, 0 to 1; asked for with ``accelerator``.
         original: what is known of the original model, such as ``base_model`` and
-            ``original_flops``; all of them: ``ai_act.original_model.Question``.
+            ``original_flops``; all of it:
+            ``flops_magic.ai_act.original_options.OriginalOptions``.
 
     Raises:
         InputError: for what cannot be read or is missing, naming what would do.
@@ -109,7 +111,7 @@ def estimate(
     )
     name = plan.model if isinstance(plan.model, str) else _own_name(plan.model)
     target = None if target_len is None else parse_count(target_len, minimum=1)
-    of_original = Original.of(**original)
+    of_original = OriginalModel.of(**original)
     trainable = trainable or plan.trainable
     checkpointing = plan.gradient_checkpointing
     if gradient_checkpointing is not None:
@@ -163,7 +165,7 @@ def _checked(methods: Sequence[str]) -> Sequence[str]:
 def _row(
     priced: PricedModel,
     shape: PassShape,
-    original: Original,
+    original: OriginalModel,
     name: str,
     device: tuple[int, float, int | None] | None,
 ) -> MethodEstimate:
@@ -172,11 +174,11 @@ def _row(
     decision, undecided = None, ""
     size = parameters_without_adapters(profile)
     try:
-        decision = original.judge(flops, name, size)
+        decision = judge(original, flops, name, size)
         if priced.by_formula:
             # a formula may be far off: the verdict has to be that of its bounds too
             bounds = [_run_flops(one, shape) for one in formula_bounds(profile)]
-            verdicts = {original.judge(one, name, size).verdict for one in bounds}
+            verdicts = {judge(original, one, name, size).verdict for one in bounds}
             if verdicts != {decision.verdict}:
                 decision, undecided = None, _too_rough(*bounds)
     except FlopsMagicError as error:

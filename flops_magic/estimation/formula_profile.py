@@ -8,8 +8,8 @@ the formulas add what P does not show, each by a bound, so that it is not too lo
   models whose shapes the package ships is 0.646·P^(2/3), DeepSeek-V2's; the median is
   0.15. Backward is twice forward.
 * Adapters of rank r on a matrix of a by b have r·(a + b) parameters. Their sum goes
-  with r·P^(2/3); the largest figure of a dense model is 1.35, Whisper large's. A mixture
-  has an adapter on each expert: 11.6·r·P^(2/3) for Qwen3-Next-80B, P of all experts.
+  with r·P^(2/3); the largest figure of a dense model is 1.35, Whisper large's. A
+  mixture has an adapter on each expert: 11.6·r·P^(2/3) for Qwen3-Next-80B, P of all.
 
 ``tools/check_architectures.py --formulas`` measures these figures again.
 """

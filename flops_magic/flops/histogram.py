@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from flops_magic.errors import InputError
 from flops_magic.flops.profile import FlopsProfile, PassShape, cost_by_shape
@@ -33,6 +34,9 @@ class FlopTotals:
         declared: what the user declares (private synthetic data, merged weights).
         direct_causal: ``direct`` if masked attention were not computed.
     """
+
+    # properties that a record states beside the fields, for readers who do not compute
+    RECORDED: ClassVar = ("direct", "cumulative", "executed")
 
     forward: int = 0
     backward: int = 0

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field, fields, replace
 
 from flops_magic.errors import CountingError, InputError
 
-COSTS = ("forward", "backward", "recompute", "forward_without_adapters")
+# how a model is fine-tuned; of ``spectrum``, patterns name the parameters that train
+METHODS = ("full", "lora", "qlora", "spectrum")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def walk_in_steps(plan: FakeModel) -> bool:
     plan.step = step
     note = (
         f"{plan.model_class} costs the same for several lengths of a row: the count is "
-        f"exact for rows of a multiple of {step} positions, a little too high for others"
+        f"exact for rows of a multiple of {step} positions and a little high for others"
     )
     plan.notes = (*plan.notes, note)
     return True

@@ -15,6 +15,7 @@ import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from flops_magic.errors import InputError, MissingPackageError, UnsupportedModelError
+from flops_magic.flops.profile import METHODS
 from flops_magic.profiling.fake_model import FakeModel
 from flops_magic.profiling.model_setup import (
     LiveSetup,
@@ -40,7 +41,6 @@ TEXT_ALONE = (
 )
 # peft puts no adapters on these modules of them (peft.tuners.tuners_utils)
 _WITHOUT_OUT_PROJ = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
-METHODS = ("full", "lora", "qlora", "spectrum")
 
 
 def fake_model_of(

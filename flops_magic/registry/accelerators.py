@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cache
 
 from flops_magic.errors import InputError, UnknownAcceleratorError
 from flops_magic.flops.units import parse_decimal
+from flops_magic.near_names import near
 from flops_magic.registry.datafile import read_toml
 
 FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp8")
@@ -78,11 +78,9 @@ def find_accelerator(name: str) -> Accelerator:
             return row
     # drivers and people put the maker before the name, which the table does not
     plain = re.sub(r"^(nvidia|tesla|amd)\s+", "", name, flags=re.IGNORECASE)
-    names = [row.name for row in accelerators()]
-    close = difflib.get_close_matches(plain, names, 3, 0.5)
-    near = f"; near: {', '.join(map(repr, close))}" if close else ""
+    offer = near(plain, (row.name for row in accelerators()))
     raise UnknownAcceleratorError(
-        f"no accelerator {name!r} in the table{near}; "
+        f"no accelerator {name!r} in the table{offer}; "
         "'flops-magic accelerators' lists them"
     )
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from flops_magic.errors import UnknownModelError
-from flops_magic.registry.base_models import lookup
+from flops_magic.registry.base_models import find
 from flops_magic.registry.datafile import read_text
 
 FILE = "architectures.jsonl"
@@ -66,7 +65,7 @@ def architectures() -> tuple[Architecture, ...]:
 def find_architecture(name: str) -> Architecture | None:
     """Return the shapes of the model that a name means; None where none are shipped.
 
-    A name is read as ``base_models.lookup`` reads it. A known alias whose shapes are
+    A name is read as ``base_models.find`` reads it. A known alias whose shapes are
     not those of its base model, such as one with more tokens in its vocabulary, has no
     row here.
 
@@ -74,9 +73,8 @@ def find_architecture(name: str) -> Architecture | None:
         name: a Hub id, an alias, a mirror's or a quantisation's name; or a folder with
             an adapter, which names its base model.
     """
-    try:
-        match = lookup(name)
-    except UnknownModelError:
+    match = find(name)
+    if match is None:
         return None
     # by the alias that was matched, not by its base model: tuned models may have a
     # larger vocabulary, and vision models share their text model's row of compute

@@ -223,7 +223,7 @@ def test_of_an_ordinary_original_only_direct_compute_decides(direct, beside, ori
 )
 def test_a_recorded_decision_is_computed_again_from_its_facts_alone(known):
     decision = decide("1e23", flops_cumulative="2e23", **known)
-    assert recompute(decision.to_dict()) == decision
+    assert recompute(decision) == decision
 
 
 @pytest.mark.parametrize(

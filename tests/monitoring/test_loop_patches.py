@@ -176,7 +176,7 @@ def test_a_model_sharded_by_fsdp2_has_its_logical_size_and_cost(tmp_path):
     script.write_text(FSDP.format(root=str(ROOT)))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*launch, "--master-port=29656", str(script)],
+        [*launch, "--standalone", str(script)],
         cwd=ROOT,
         capture_output=True,
         text=True,
