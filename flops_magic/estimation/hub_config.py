@@ -17,6 +17,10 @@ from flops_magic.errors import InputError
 DEADLINE_S = 8.0
 # huggingface_hub reads these once, at its import; a notebook may set them later
 _SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_OUT_OF_REACH = (
+    "the Hub could not be reached; check the connection, or set HF_HUB_OFFLINE=1 where "
+    "there is none"
+)
 
 
 def fetch_config(
@@ -74,22 +78,22 @@ def fetch_config(
             "in with 'hf auth login'"
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise _not_shown(model_id) from error
+        raise InputError(_not_shown(model_id)) from error
     except errors.LocalEntryNotFoundError as error:
         # huggingface_hub's wrapper around what kept it from the file
         if _status(error.__cause__) in (401, 403, 404):
-            raise _not_shown(model_id) from error
-        raise _out_of_reach() from error
+            raise InputError(_not_shown(model_id)) from error
+        raise InputError(_OUT_OF_REACH) from error
     except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
         raise InputError(
             f"{model_id!r} has no config.json on the Hub; pass a folder that has one"
         ) from error
     except failures as error:
         if _status(error) in (401, 403, 404):
-            raise _not_shown(model_id) from error
-        raise _out_of_reach() from error
+            raise InputError(_not_shown(model_id)) from error
+        raise InputError(_OUT_OF_REACH) from error
     if path is None:
-        raise _out_of_reach()
+        raise InputError(_OUT_OF_REACH)
     return path
 
 
@@ -99,17 +103,10 @@ def _status(error: BaseException | None) -> int | None:
     return code if isinstance(code, int) else None
 
 
-def _not_shown(model_id: str) -> InputError:
-    return InputError(
+def _not_shown(model_id: str) -> str:
+    return (
         f"the Hub shows no model {model_id!r}; check the spelling, or log in with "
         "'hf auth login' if it is private"
-    )
-
-
-def _out_of_reach() -> InputError:
-    return InputError(
-        "the Hub could not be reached; check the connection, or set HF_HUB_OFFLINE=1 "
-        "where there is none"
     )
 
 
