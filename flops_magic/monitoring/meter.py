@@ -13,6 +13,7 @@ from typing import Any
 from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.gaps import Gaps, guard
+from flops_magic.monitoring.child_processes.uses import Elsewhere, added
 from flops_magic.monitoring.distributed import world_size
 from flops_magic.monitoring.monitored_models import ModelRegistry
 from flops_magic.monitoring.trainer_info import a_trainer_is_being_made, training_facts
@@ -49,8 +50,13 @@ class TrainerMeter:
             before the first one did.
         facts: what the Trainers say of themselves, for the record.
         gathered: whether the other processes' counts were added.
+        collective: whether the other processes of a group are tracked as this one is,
+            so that all of them add up at the same point.
+        adds_up_by_files: whether the other processes report by files instead.
+        elsewhere: returns what child processes did, as far as it is known.
         on_training: called when a Trainer's training is set up, before its first
             step; what it raises ends that training.
+        on_training_end: called when a Trainer is done, where processes report by files.
         stop_now: whether training is to stop after this step.
         listeners: called with every ``Step``.
     """
@@ -61,7 +67,11 @@ class TrainerMeter:
         self.facts: dict[str, Any] = {}
         self.listeners: list[Callable[[Step], None]] = []
         self.gathered = False
+        self.collective = True
+        self.adds_up_by_files = False
+        self.elsewhere: Callable[[], Elsewhere] = Elsewhere
         self.on_training: Callable[[], None] = lambda: None
+        self.on_training_end: Callable[[], None] = lambda: None
         self.stop_now = False
         self._gaps = Gaps()
         self._purposes: list[str] = []
@@ -113,6 +123,21 @@ class TrainerMeter:
     def in_trainer(self) -> bool:
         """Whether a Trainer is training now."""
         return self._purposes.count("train") > int(self._in_loop)
+
+    @property
+    def in_user_loop(self) -> bool:
+        """Whether a loop of the user's own trains models that were named."""
+        return self._in_loop
+
+    @property
+    def steps_everywhere(self) -> int:
+        """Optimizer steps done, here and in child processes."""
+        return self.steps + self.elsewhere().steps
+
+    @property
+    def steps_planned_everywhere(self) -> int | None:
+        """Optimizer steps planned, here and in child processes; None if unknown."""
+        return ((self.steps_planned or 0) + self.elsewhere().steps_planned) or None
 
     # -- events -------------------------------------------------------------------
 
@@ -189,7 +214,8 @@ class TrainerMeter:
 
     def settle(self) -> None:
         """Read what was left on the device, and price what has no cost yet."""
-        if (size := world_size()) > 1 and not self.gathered:
+        alone = self.gathered or self.adds_up_by_files
+        if (size := world_size()) > 1 and not alone:
             why = "training did not come to its end"
             if self._in_loop:
                 why = "a loop of your own adds up in none; each process has a record"
@@ -199,7 +225,13 @@ class TrainerMeter:
         self.registry.settle()
 
     def gather(self) -> None:
-        """Add what the other processes counted; all of them have to call this."""
+        """Add what the other processes counted; all of them have to call this.
+
+        Where they report by files nobody waits: this process's file is renewed.
+        """
+        if self.adds_up_by_files:
+            self.on_training_end()
+            return
         self.registry.gather()
         self.gathered = True
 
@@ -207,35 +239,42 @@ class TrainerMeter:
         """Take the hooks away again."""
         self.registry.close()
 
-    # -- what the models add up to --------------------------------------------------
+    # -- what the models add up to, here and in child processes ---------------------
 
     def models(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; see ``ModelRegistry.uses``."""
-        return self.registry.uses()
+        uses = added((*self.registry.uses(), *self.elsewhere().uses))
+        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; see ``ModelRegistry.flops``."""
-        return self.registry.flops()
+        return self.registry.flops() + self.elsewhere().flops
 
     def flops_everywhere(self) -> FlopTotals:
         """Return the FLOPs of all processes; see ``ModelRegistry.flops_everywhere``."""
+        if world_size() == 1 or not self.collective:
+            return self.flops()
         return self.registry.flops_everywhere()
 
     def tokens(self) -> int:
         """Return the positions processed in training; see ``ModelRegistry.tokens``."""
-        return self.registry.tokens()
+        return self.registry.tokens() + self.elsewhere().tokens
 
     def uncounted(self) -> list[str]:
         """Return the names of models without a count."""
-        return self.registry.uncounted()
+        return self.registry.uncounted() + self.elsewhere().uncounted
 
     def trained_model_id(self) -> str | None:
-        """Return the id of the first model that a Trainer holds."""
-        return self.registry.trained_model_id()
+        """Return the id of the first model that trains, here if one does."""
+        elsewhere = self.elsewhere().trained_model_id
+        here = self.registry.trained_model_id()
+        return here if self.registry.trains or elsewhere is None else elsewhere
 
     def trained_parameters(self) -> int | None:
         """Return P of the first model that trains, adapters left out."""
-        return self.registry.trained_parameters()
+        if self.registry.trains:
+            return self.registry.trained_parameters()
+        return self.elsewhere().trained_parameters
 
     def read_device(self) -> None:
         """Read what was summed on the device; see ``ModelRegistry.read_device``."""

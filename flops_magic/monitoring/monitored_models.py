@@ -173,8 +173,13 @@ class ModelRegistry:
 
     def uses(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; the trained ones first."""
-        ran = (m for m in list(self._monitors.values()) if m.rows() or m.trains)
-        return tuple(sorted((m.use() for m in ran), key=lambda u: u.role != "trained"))
+        ran = self.uses_by_model().values()
+        return tuple(sorted(ran, key=lambda use: use.role != "trained"))
+
+    def uses_by_model(self) -> dict[int, ModelUse]:
+        """Return what ran, by a key that keeps to one model."""
+        monitors = list(self._monitors.items())
+        return {key: m.use() for key, m in monitors if m.rows() or m.trains}
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; nothing is read from the device."""
@@ -208,6 +213,11 @@ class ModelRegistry:
         """Return the names of the models that ran and cannot be counted."""
         monitors = list(self._monitors.values())
         return [type(m.base).__name__ for m in monitors if m.uncounted]
+
+    @property
+    def trains(self) -> bool:
+        """Whether the training of one of the models has begun."""
+        return any(monitor.trains for monitor in list(self._monitors.values()))
 
     def trained_model_id(self) -> str | None:
         """Return the id of the first model that a Trainer holds."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flops_magic.errors import MalformedRecordError
 from flops_magic.flops.histogram import FlopTotals
+from flops_magic.flops.profile import parameters_without_adapters
 from flops_magic.gaps import Gaps, guard
 from flops_magic.monitoring.child_processes import findings
 from flops_magic.monitoring.child_processes.commands import CommandWatch
@@ -104,11 +105,18 @@ class ChildProcesses:
             for share in self._shares.values()
             if share.record and not share.rank and (not ours or share.group != ours)
         ]
-        trained = (row for u in uses for row in u.histogram if row.kind == "train")
+        trained = [use for use in uses if use.role == "trained"]
+        profiles = [use.profile for use in trained if use.profile]
+        rows = (row for use in uses for row in use.histogram if row.kind == "train")
         return Elsewhere(
             uses=uses,
             flops=sum((use.flops() for use in uses), FlopTotals()),
-            tokens=sum(row.total.tokens for row in trained),
+            tokens=sum(row.total.tokens for row in rows),
+            uncounted=[use.id for use in uses if use.histogram and not use.profile],
+            trained_model_id=trained[0].id if trained else None,
+            trained_parameters=parameters_without_adapters(profiles[0])
+            if profiles
+            else None,
             steps=sum(run.steps for run in leading),
             steps_planned=sum(run.steps_planned or 0 for run in leading),
         )

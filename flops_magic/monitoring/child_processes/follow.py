@@ -10,12 +10,13 @@ import sys
 import time
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from flops_magic.evidence.record import AuditRecord, ModelUse, Run
+from flops_magic.evidence.record import AuditRecord, ModelUse, Outcome, Run
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.gaps import Gaps, guard
 from flops_magic.monitoring.child_processes.commands import CommandWatch
@@ -23,7 +24,7 @@ from flops_magic.monitoring.child_processes.process import ReportingProcess
 from flops_magic.monitoring.child_processes.uses import since
 
 if TYPE_CHECKING:
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 _EVERY_S = 1.0
 _LOOP = "a loop of its own, in which nobody named the model"
@@ -77,13 +78,13 @@ class MeasuredProcess:
 
     def _optimizer_stepped(self, *_: Any) -> None:
         meter = self.meter
-        if meter is None or not (meter.in_trainer or meter.loop):
+        if meter is None or not (meter.in_trainer or meter.in_user_loop):
             self._unnamed_steps += 1
             self._at_rest = False
             if self._unnamed_steps == 1:
                 self.process.appear()
 
-    def stepped(self) -> None:
+    def stepped(self, _: Step | None = None) -> None:
         """Write what was counted, about once a second; a meter's listener."""
         meter = self.meter
         if meter is None:
@@ -128,7 +129,7 @@ class MeasuredProcess:
     def _uses(self) -> list[ModelUse]:
         if self.meter is None:
             return []
-        now = self.meter.uses()
+        now = self.meter.registry.uses_by_model()
         shares = (since(use, self._before.get(key)) for key, use in now.items())
         return [use for use in shares if use.histogram]
 
@@ -141,8 +142,8 @@ class MeasuredProcess:
             id=f"{self.process.pid}",
             started_at=_iso(self.process.started_s),
             ended_at=_iso(now_s),
-            elapsed_s=f"{max(now_s - self.process.started_s, 0.0):.3f}",
-            outcome="recovered",
+            elapsed_s=Decimal(f"{max(now_s - self.process.started_s, 0.0):.3f}"),
+            outcome=Outcome.RECOVERED,
             steps=steps,
             steps_planned=planned or None,
         )
@@ -176,7 +177,7 @@ class MeasuredProcess:
             self._rank, self._world_size = None, 1
             self._written_s, self._in_trainer, self._at_rest = 0.0, False, False
             if self.meter is not None:
-                self._before = self.meter.uses()
+                self._before = self.meter.registry.uses_by_model()
                 self._steps_before = self.meter.steps
                 self._planned_before = self.meter.steps_planned or 0
                 self._gaps_before = len(self.meter.gaps)

@@ -18,6 +18,9 @@ class Elsewhere:
         uses: their models, each once.
         flops: what these cost.
         tokens: positions processed in training, padding included.
+        uncounted: names of models that ran and have no profile.
+        trained_model_id: name of the first one that trained; None for none.
+        trained_parameters: its size before training; None if unknown.
         steps: optimizer steps; of ranks that step together, those of the first.
         steps_planned: optimizer steps that they planned; 0 where none said so.
     """
@@ -25,6 +28,9 @@ class Elsewhere:
     uses: tuple[ModelUse, ...] = ()
     flops: FlopTotals = field(default_factory=FlopTotals)
     tokens: int = 0
+    uncounted: list[str] = field(default_factory=list)
+    trained_model_id: str | None = None
+    trained_parameters: int | None = None
     steps: int = 0
     steps_planned: int = 0
 
