@@ -243,7 +243,7 @@ class TrainerMeter:
 
     def models(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; see ``ModelRegistry.uses``."""
-        uses = added((*self.registry.uses(), *self.elsewhere().uses))
+        uses = added((self.registry.uses(), self.elsewhere().uses))
         return tuple(sorted(uses, key=lambda use: use.role != "trained"))
 
     def flops(self) -> FlopTotals:

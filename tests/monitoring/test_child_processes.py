@@ -76,7 +76,7 @@ def whole(record, steps):
     """The record holds exactly these steps, nothing is missing, a verdict is given."""
     assert record.flops.direct == steps * STEP
     assert record.gaps == ()
-    assert record.decision["verdict"] == "below"
+    assert record.decision.verdict == "below"
 
 
 def lacking(record, *words):
@@ -453,7 +453,7 @@ def trained_share():
 
 def test_two_uses_of_one_model_are_one_and_a_moment_can_be_taken_off():
     one, two = fakes.record(steps=3).models[0], fakes.record(steps=4).models[0]
-    (both,) = added([one, two])
+    (both,) = added([[one], [two]])
     assert both.flops() == one.flops() + two.flops()
     assert both.tokens_non_padding == 7 * 64
     assert since(both, one).flops() == two.flops()
@@ -463,7 +463,15 @@ def test_two_uses_of_one_model_are_one_and_a_moment_can_be_taken_off():
 def test_uses_of_two_models_stay_two():
     one = fakes.record().models[0]
     other = fakes.record(model_id="tiny/other").models[0]
-    assert added([one, other]) == (one, other)
+    assert added([[one], [other]]) == (one, other)
+
+
+def test_two_models_of_one_process_stay_two_however_alike():
+    one, two = fakes.record(steps=3).models[0], fakes.record(steps=4).models[0]
+    assert added([[one, two]]) == (one, two)
+    first, second = added([[one, two], [one, two]])
+    assert first.flops() == one.flops() + one.flops()
+    assert second.flops() == two.flops() + two.flops()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 1, "details": 3}'])

@@ -97,7 +97,7 @@ class ChildProcesses:
 
     def _added(self) -> Elsewhere:
         records = [s.record for s in self._shares.values() if s.record]
-        uses = added(use for record in records for use in record.models)
+        uses = added(record.models for record in records)
         place = self._measured.place()
         ours = place["group"] if place["world_size"] > 1 else None
         leading = [  # ranks step together: the first one's steps are everybody's

@@ -1,7 +1,7 @@
 """One process of a run: what it says of itself before it has anything to do with torch.
 
 Python reads this file at the start of every child process, so it imports next to
-nothing: a child that does not train pays about a millisecond. A process reports by a
+nothing: a child that does not train pays a millisecond or two. A process reports by a
 file of its own in the run's folder, renewed whole each time:
 
 * a started interpreter at its start and at its exit;
@@ -17,10 +17,10 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Callable
 
-TYPE_CHECKING = False  # typing's own would cost a millisecond of every start
+TYPE_CHECKING = False  # importing typing's own would cost every start a millisecond
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 FOLDERS = "FLOPS_MAGIC_RUN"  # the folders of the runs that this process belongs to

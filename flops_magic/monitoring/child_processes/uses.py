@@ -35,20 +35,27 @@ class Elsewhere:
     steps_planned: int = 0
 
 
-def added(uses: Iterable[ModelUse]) -> tuple[ModelUse, ...]:
-    """Return the uses, those of one model in several processes as one.
+def added(processes: Iterable[Iterable[ModelUse]]) -> tuple[ModelUse, ...]:
+    """Return the uses of all processes, those of one model in several as one.
 
     Two uses are of one model where everything but the histogram agrees; the costs of a
-    model that was counted live may each lack shapes that the other one met.
+    model that was counted live may each lack shapes that the other one met. Models of
+    one process stay apart, alike as they may be.
+
+    Args:
+        processes: the uses of each process.
     """
     found: list[ModelUse] = []
-    for use in uses:
-        for place, known in enumerate(found):
-            if (joined := _joined(known, use)) is not None:
-                found[place] = joined
-                break
-        else:
-            found.append(use)
+    for uses in processes:
+        free = list(range(len(found)))
+        for use in uses:
+            for place in free:
+                if (joined := _joined(found[place], use)) is not None:
+                    found[place] = joined
+                    free.remove(place)
+                    break
+            else:
+                found.append(use)
     return tuple(found)
 
 
