@@ -102,7 +102,7 @@ class TrackedRun:
         """
         self._started_at, self._began_s = _now(), self.clock()
         self.meter = _new_meter()
-        self._children = _child_processes(self.meter, self._forked)
+        self._children = _children_of(self.meter, self._forked)
         self._judge = RunJudge(
             self.original,
             self.meter,
@@ -281,12 +281,10 @@ def _new_meter() -> TrainerMeter:
     return TrainerMeter()
 
 
-def _child_processes(
-    meter: TrainerMeter, on_fork: Callable[[], None]
-) -> ChildProcesses:
+def _children_of(meter: TrainerMeter, forked: Callable[[], None]) -> ChildProcesses:
     from flops_magic.monitoring.child_processes.children import ChildProcesses
 
-    return ChildProcesses(meter, on_fork)
+    return ChildProcesses(meter, forked)
 
 
 def _patches(meter: TrainerMeter) -> Any:

@@ -120,7 +120,7 @@ def note_unreported(
         note(
             "a child process",
             f"{spare_s:.1f} s of CPU time were used by children that reported "
-            f"nothing{named}; start Python with its site and the block's environment (no "
+            f"nothing{named}; start Python with its site and the block's variables (no "
             "-I, -E, -S, and no PYTHONPATH that lacks what the block put in it)",
         )
 
