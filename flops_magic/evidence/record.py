@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from flops_magic.ai_act.completeness import Completeness
 from flops_magic.ai_act.decision import Decision
 from flops_magic.errors import MalformedRecordError
 from flops_magic.evidence.codec import from_tree, later, to_tree
@@ -163,6 +164,8 @@ class AuditRecord:
         uncertainty: what is not counted, and how much it may be.
         gaps: what could not be observed, each with where and why.
         versions: of Python and the packages involved, by name.
+        unseen: those gaps that concern the count: with one, it is a lower bound, and no
+            verdict below the line is given.
         schema: the schema that the record was written by.
     """
 
@@ -183,12 +186,25 @@ class AuditRecord:
     uncertainty: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[str, ...] = later(())
     schema: Literal["flops_magic.audit_record.v1"] = SCHEMA
 
     @property
-    def complete(self) -> bool:
-        """Whether every model that ran could be counted."""
-        return all(use.profile is not None for use in self.models if use.histogram)
+    def completeness(self) -> Completeness:
+        """How much of the run was seen; a verdict below the line needs all of it."""
+        ran = [use for use in self.models if use.histogram]
+        uncounted = sorted({use.id for use in ran if use.profile is None})
+        profiles = (use.profile for use in ran if use.profile is not None)
+        unknown = sorted({op for profile in profiles for op in profile.unknown_ops})
+        kinds = {row.kind for use in ran for row in use.histogram}
+        return Completeness(
+            training_seen=bool(kinds & {"train", "backward"}),
+            unseen=(
+                *self.unseen,
+                *(f"{name}: its operations could not be counted" for name in uncounted),
+                *(f"{name}: the operation has no formula" for name in unknown),
+            ),
+        )
 
     def computed_flops(self) -> FlopTotals:
         """Return the totals that follow from the histograms and profiles."""

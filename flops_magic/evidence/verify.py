@@ -170,6 +170,7 @@ def _inner_problems(record: AuditRecord) -> Iterator[VerificationError]:
     # 6 verdicts and their sentences follow from their facts
     if record.decision is not None:
         yield from _decision_problems(record.decision, record.flops, name)
+        yield from _completeness_problems(record, record.decision, name)
 
 
 def _schema_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
@@ -214,6 +215,17 @@ def _decision_problems(
     for key in ("direct", "cumulative"):
         if getattr(decision.facts, f"flops_{key}") != getattr(flops, key):
             yield DecisionError(f"{name}the verdict rests on other {key} FLOPs")
+
+
+def _completeness_problems(
+    record: AuditRecord, decision: Decision, name: str
+) -> Iterator[VerificationError]:
+    """Hold a verdict below the line against what was seen of the run."""
+    seen = record.completeness
+    if seen.verdict(decision.verdict) != decision.verdict:
+        yield DecisionError(
+            f"{name}its verdict is {decision.verdict!r}, but {seen.reason}"
+        )
 
 
 def _output_problems(

@@ -12,9 +12,11 @@ from typing import Any
 
 from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals
-from flops_magic.gaps import Gaps, guard
+from flops_magic.gaps import Concern, Gaps, GapSink, guard
+from flops_magic.monitoring.backward_passes import BackwardCall
+from flops_magic.monitoring.child_processes.uses import Elsewhere, added
 from flops_magic.monitoring.distributed import world_size
-from flops_magic.monitoring.monitored_models import BackwardCall, ModelRegistry
+from flops_magic.monitoring.monitored_models import ModelRegistry
 from flops_magic.monitoring.trainer_info import a_trainer_is_being_made, training_facts
 from flops_magic.monitoring.witnesses import OptimizerSteps
 
@@ -48,8 +50,13 @@ class TrainerMeter:
             before the first one did.
         facts: what the Trainers say of themselves, for the record.
         gathered: whether the other processes' counts were added.
+        collective: whether the other processes of a group are tracked as this one is,
+            so that all of them add up at the same point.
+        adds_up_by_files: whether the other processes report by files instead.
+        elsewhere: returns what child processes did, as far as it is known.
         on_training: called when a Trainer's training is set up, before its first
             step; what it raises ends that training.
+        on_training_end: called when a Trainer is done, where processes report by files.
         stop_now: whether training is to stop after this step.
         listeners: called with every ``Step``.
         loop_steps: optimizer steps that no Trainer reported.
@@ -61,7 +68,11 @@ class TrainerMeter:
         self.facts: dict[str, Any] = {}
         self.listeners: list[Callable[[Step], None]] = []
         self.gathered = False
+        self.collective = True
+        self.adds_up_by_files = False
+        self.elsewhere: Callable[[], Elsewhere] = Elsewhere
         self.on_training: Callable[[], None] = lambda: None
+        self.on_training_end: Callable[[], None] = lambda: None
         self.stop_now = False
         self._gaps = Gaps()
         self._purposes: list[str] = []
@@ -74,9 +85,23 @@ class TrainerMeter:
         """What could not be observed, one line a gap."""
         return self._gaps.lines
 
-    def gap(self, where: str, error: BaseException | str) -> None:
-        """Note once what could not be observed."""
-        self._gaps.note(where, error)
+    def gap(
+        self,
+        where: str,
+        error: BaseException | str,
+        concerns: Concern = Concern.COUNT,
+    ) -> None:
+        """Note once what could not be observed; see ``Gaps.note``."""
+        self._gaps.note(where, error, concerns)
+
+    def about(self, concern: Concern) -> GapSink:
+        """Return a ``gap`` for gaps of one concern."""
+        return self._gaps.about(concern)
+
+    def unseen(self) -> list[str]:
+        """Return the gaps that concern the count."""
+        noted = self._gaps.noted
+        return [str(gap) for gap in noted if gap.concerns is Concern.COUNT]
 
     # -- what the run does now ----------------------------------------------------
 
@@ -99,6 +124,16 @@ class TrainerMeter:
     def in_trainer(self) -> bool:
         """Whether a Trainer is training now."""
         return "train" in self._purposes
+
+    @property
+    def steps_everywhere(self) -> int:
+        """Optimizer steps done, here and in child processes."""
+        return self.steps + self.elsewhere().steps
+
+    @property
+    def steps_planned_everywhere(self) -> int | None:
+        """Optimizer steps planned, here and in child processes; None if unknown."""
+        return ((self.steps_planned or 0) + self.elsewhere().steps_planned) or None
 
     # -- events -------------------------------------------------------------------
 
@@ -160,7 +195,7 @@ class TrainerMeter:
         self._optimizers = OptimizerSteps(
             stepped=self._stepped_in_loop,
             strangers=self.registry.strangers,
-            backward_begun=lambda: self.registry.backward_begun,
+            backward_begun=lambda: self.registry.backward_passes.begun,
             note=self.gap,
         )
 
@@ -178,8 +213,8 @@ class TrainerMeter:
     def now(self) -> Step:
         """Return where the run is; nothing is read from the device."""
         return Step(
-            self.steps,
-            self.steps_planned,
+            self.steps_everywhere,
+            self.steps_planned_everywhere,
             self.flops(),
             self.tokens(),
             tuple(self.uncounted()),
@@ -188,16 +223,17 @@ class TrainerMeter:
     def _tell(self) -> None:
         if not self.listeners:
             return
-        where = "the display of progress"
-        with guard(self.gap, where):
+        where, shown = "the display of progress", self.about(Concern.DISPLAY)
+        with guard(shown, where):
             step = self.now()
             for listener in self.listeners:
-                with guard(self.gap, where):
+                with guard(shown, where):
                     listener(step)
 
     def settle(self) -> None:
         """Read what was left on the device, and say what of the run is missing."""
-        if (size := world_size()) > 1 and not self.gathered:
+        alone = self.gathered or self.adds_up_by_files
+        if (size := world_size()) > 1 and not alone:
             why = "training did not come to its end"
             if self.loop_steps:
                 why = "a loop of your own adds up in none; each process has a record"
@@ -207,7 +243,13 @@ class TrainerMeter:
         self.registry.settle()
 
     def gather(self) -> None:
-        """Add what the other processes counted; all of them have to call this."""
+        """Add what the other processes counted; all of them have to call this.
+
+        Where they report by files nobody waits: this process's file is renewed.
+        """
+        if self.adds_up_by_files:
+            self.on_training_end()
+            return
         self.registry.gather()
         self.gathered = True
 
@@ -217,11 +259,12 @@ class TrainerMeter:
             self._optimizers.close()
         self.registry.close()
 
-    # -- what the models add up to --------------------------------------------------
+    # -- what the models add up to, here and in child processes ---------------------
 
     def models(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; see ``ModelRegistry.uses``."""
-        return self.registry.uses()
+        uses = added((self.registry.uses(), self.elsewhere().uses))
+        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
 
     def trained_models(self) -> int:
         """Return how many models were trained; see ``ModelRegistry.trained_models``."""
@@ -229,27 +272,33 @@ class TrainerMeter:
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; see ``ModelRegistry.flops``."""
-        return self.registry.flops()
+        return self.registry.flops() + self.elsewhere().flops
 
     def flops_everywhere(self) -> FlopTotals:
         """Return the FLOPs of all processes; see ``ModelRegistry.flops_everywhere``."""
+        if world_size() == 1 or not self.collective:
+            return self.flops()
         return self.registry.flops_everywhere()
 
     def tokens(self) -> int:
         """Return the positions processed in training; see ``ModelRegistry.tokens``."""
-        return self.registry.tokens()
+        return self.registry.tokens() + self.elsewhere().tokens
 
     def uncounted(self) -> list[str]:
         """Return the names of models without a count."""
-        return self.registry.uncounted()
+        return self.registry.uncounted() + self.elsewhere().uncounted
 
     def trained_model_id(self) -> str | None:
-        """Return the id of the first model that a Trainer holds."""
-        return self.registry.trained_model_id()
+        """Return the id of the first model that trains, here if one does."""
+        elsewhere = self.elsewhere().trained_model_id
+        here = self.registry.trained_model_id()
+        return here if self.registry.trains or elsewhere is None else elsewhere
 
     def trained_parameters(self) -> int | None:
         """Return P of the first model that trains, adapters left out."""
-        return self.registry.trained_parameters()
+        if self.registry.trains:
+            return self.registry.trained_parameters()
+        return self.elsewhere().trained_parameters
 
     def read_device(self) -> None:
         """Read what was summed on the device; see ``ModelRegistry.read_device``."""

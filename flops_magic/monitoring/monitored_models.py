@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.profile import parameters_without_adapters
 from flops_magic.gaps import Gaps
+from flops_magic.monitoring.backward_passes import BackwardCall, BackwardPasses
 from flops_magic.monitoring.distributed import of_the_others, world_size
 from flops_magic.monitoring.model_monitor import Loop, ModelMonitor
 from flops_magic.monitoring.module_calls import (
@@ -24,30 +25,11 @@ from flops_magic.monitoring.module_calls import (
 )
 from flops_magic.monitoring.pass_counter import PassCounter
 from flops_magic.monitoring.pass_reader import Purpose
-from flops_magic.monitoring.pass_totals import PassTotals
 from flops_magic.monitoring.provenance import model_id
 from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.torch_compile import watch_in_place
 from flops_magic.monitoring.witnesses import ProductsOutside
 from flops_magic.profiling.model_setup import base_model, unwrapped
-from flops_magic.profiling.op_counter import OperationCounter
-
-_BACKWARD = "a backward pass"
-
-
-@dataclass(frozen=True)
-class BackwardCall:
-    """What autograd was asked for.
-
-    Attributes:
-        tensors: what gradients are taken of.
-        creates_graph: whether the gradients are differentiated once more.
-        inputs: the tensors whose gradients are asked for; empty for all leaves.
-    """
-
-    tensors: tuple[Any, ...] = ()
-    creates_graph: bool = False
-    inputs: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,9 +59,11 @@ class ModelRegistry:
         self._gaps = gaps
         self._clock = RegistrationClock()
         self._monitors: dict[int, ModelMonitor] = {}
-        self.backward_begun = 0
         self.loop = Loop()
         self.outside = ProductsOutside(gaps.note)
+        self.backward_passes = BackwardPasses(
+            lambda: list(self._monitors.values()), self.outside, gaps.note
+        )
         self._met: WeakKeyDictionary[Any, _Met] = WeakKeyDictionary()
         self._restore: list[Callable[[], None]] = []
 
@@ -186,61 +170,9 @@ class ModelRegistry:
         monitor = self._monitors.get(id(base_model(module)))
         return monitor.compiled_pass(args, kwargs) if monitor else nullcontext()
 
-    @contextmanager
-    def backward(self, call: BackwardCall) -> Iterator[None]:
-        """Count the backward pass inside the block, and see whose it was."""
-        outside_flops = self.outside.look(call.tensors)
-        waiting = [counter for counter in self._counters() if counter.waiting]
-        awaited = [t for t in self._totals() if t.awaiting or t.assumed]
-        assumed = any(totals.assumed for totals in awaited)
-        arrived, before = self.trained_passes(), self._profiled_backward()
-        self.backward_begun += bool(waiting or awaited)
-        nobodys = OperationCounter() if not (waiting or awaited) else None
-
-        def elsewhere() -> tuple[int, int]:
-            after = self._profiled_backward()
-            return after[0] - before[0] + outside_flops, after[1] - before[1]
-
-        with ExitStack() as stack:
-            for number, counter in enumerate(waiting):
-                block = counter.backward(counted=number == 0, elsewhere=elsewhere)
-                stack.enter_context(block)
-            stack.enter_context(nobodys or nullcontext())
-            yield
-        for totals in awaited:
-            totals.awaiting = totals.assumed = 0
-        if nobodys is not None:
-            if nobodys.flops or nobodys.unknown:
-                self._gaps.note(_BACKWARD, "it went through no model that was called")
-        elif self.trained_passes() == arrived and not waiting and not assumed:
-            self._gaps.note(_BACKWARD, "it went through no counted model's pass")
-        elif self.trained_passes() > arrived:
-            self._priced_otherwise(call)
-
-    def _priced_otherwise(self, call: BackwardCall) -> None:
-        """Note a backward pass that a profile's ordinary one does not describe."""
-        if call.creates_graph:
-            self._gaps.note(_BACKWARD, "it is differentiated once more (create_graph)")
-        if call.inputs:
-            asked = {id(one) for one in call.inputs}
-            trained = (p for m in self._monitors.values() for p in m.parameters())
-            if any(p.requires_grad and id(p) not in asked for p in trained):
-                self._gaps.note(
-                    _BACKWARD, "it takes the gradients of some tensors only (inputs)"
-                )
-
-    def _totals(self) -> Iterator[PassTotals]:
-        for monitor in list(self._monitors.values()):
-            yield from monitor.totals()
-
-    def trained_passes(self) -> int:
-        """Return through how many forward passes gradients went so far."""
-        return sum(totals.trained_passes for totals in self._totals())
-
-    def _profiled_backward(self) -> tuple[int, int]:
-        """Return the FLOPs of backward and recomputation that profiles counted."""
-        flops = sum((m.profiled_flops() for m in self._monitors.values()), FlopTotals())
-        return flops.backward, flops.recompute
+    def backward(self, call: BackwardCall) -> AbstractContextManager[None]:
+        """Return a context that counts a backward pass; see ``BackwardPasses``."""
+        return self.backward_passes.counted(call)
 
     def _counters(self) -> Iterator[PassCounter]:
         for monitor in list(self._monitors.values()):
@@ -276,9 +208,17 @@ class ModelRegistry:
 
     def uses(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; the trained ones first."""
-        uses = [use for m in list(self._monitors.values()) for use in m.uses()]
-        uses += self.outside.uses()
-        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
+        ran = self.uses_by_model().values()
+        return tuple(sorted(ran, key=lambda use: use.role != "trained"))
+
+    def uses_by_model(self) -> dict[tuple[int, int], ModelUse]:
+        """Return what ran, by keys that keep to one segment of one model."""
+        uses = {
+            (key, number): use
+            for key, monitor in list(self._monitors.items())
+            for number, use in enumerate(monitor.uses())
+        }
+        return uses | {(0, n): use for n, use in enumerate(self.outside.uses())}
 
     def trained_models(self) -> int:
         """Return how many models were trained, however often they were set up anew."""
@@ -306,6 +246,11 @@ class ModelRegistry:
         """Return the names of the models that ran and cannot be counted."""
         monitors = list(self._monitors.values())
         return [type(m.base).__name__ for m in monitors if m.uncounted]
+
+    @property
+    def trains(self) -> bool:
+        """Whether the training of one of the models has begun."""
+        return any(monitor.trains for monitor in list(self._monitors.values()))
 
     def trained_model_id(self) -> str | None:
         """Return the id of the first model that a Trainer holds."""

@@ -20,9 +20,9 @@ from torch._subclasses.functional_tensor import FunctionalTensor
 from transformers import TrainerCallback
 
 from flops_magic.gaps import guard
+from flops_magic.monitoring.backward_passes import BackwardCall
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.module_calls import meeting_calls
-from flops_magic.monitoring.monitored_models import BackwardCall
 from flops_magic.monitoring.torch_compile import watching_compiled
 
 # tensors without values: gradients are taken of them, but nothing is trained

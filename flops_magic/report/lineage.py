@@ -64,7 +64,7 @@ class Member:
         A journal ends some seconds before its run did.
         """
         whole = self.record.run.outcome != "recovered"
-        return whole and self.record.complete and not unknown_operations(self.record)
+        return whole and not self.record.completeness.unseen
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _judged(members: tuple[Member, ...]) -> tuple[Decision | None, str]:
             )
         )
     decided = judged is not None and judged.verdict != "over"
-    lacking = [member.name for member in members if not member.record.complete]
+    lacking = [m.name for m in members if m.record.completeness.unseen]
     if decided and lacking:
         return None, (
             f"the models of run {', '.join(lacking)} could not all be counted, so the "

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from flops_magic.errors import InputError
-from flops_magic.gaps import guard
+from flops_magic.gaps import Concern, guard
 from flops_magic.tracking.moment import Moment, RunJudge
 from flops_magic.tracking.progress import Progress
 from flops_magic.tracking.stop_rule import StopAt
@@ -85,7 +85,9 @@ class LineWatch:
             now, reason = self._judge.everywhere(moment)
             if now is None or not now.line:
                 why = reason if now is None else now.line_text
-                self._meter.gap("stop_at", f"nothing to stop at: {why}")
+                self._meter.gap(
+                    "stop_at", f"nothing to stop at: {why}", Concern.DISPLAY
+                )
             elif self._rule.stepped(now, self._meter.steps):
                 self._meter.stop_now = True
                 self._stopped_after = self._stopped_after or self._meter.steps
@@ -103,6 +105,7 @@ class LineWatch:
             self._meter.gap(
                 "stop_at",
                 f"training went on for {more} steps after it was told to stop",
+                Concern.DISPLAY,
             )
             return outcome
         return "stopped" if outcome == "completed" else outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ def record_of(
     judge: Judge,
     declared: Mapping[str, int],
     hardware: Hardware | None,
+    unseen: Sequence[str] = (),
 ) -> AuditRecord:
     """Return the record of a run.
 
@@ -49,6 +50,7 @@ def record_of(
         judge: returns the decision on FLOPs, or why there is none.
         declared: FLOPs that the user declares, by reason.
         hardware: what the devices did; None while the run lasts.
+        unseen: gaps in what child processes reported.
     """
     models = meter.models()
     flops = sum(
@@ -64,16 +66,14 @@ def record_of(
         hardware=hardware,
         assumptions=assumptions_of(models, meter.trained_models()),
         uncertainty=UNCERTAINTY,
-        gaps=tuple(meter.gaps),
+        gaps=(*meter.gaps, *unseen),
         versions=versions(),
+        unseen=(*meter.unseen(), *unseen),
     )
     decision, reason = judge(flops)
-    if decision and not record.complete and decision.verdict != "over":
-        decision = None
-        reason = (
-            f"the operations of {', '.join(meter.uncounted())} could not be counted, "
-            "so the total is a lower bound; see the gaps"
-        )
+    seen = record.completeness
+    if decision and seen.verdict(decision.verdict) != decision.verdict:
+        decision, reason = None, f"{seen.reason}. {seen.remedy}"
     return replace(record, decision=decision, undecided=reason)
 
 

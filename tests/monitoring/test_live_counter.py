@@ -93,7 +93,7 @@ def test_a_trainer_of_any_module_is_counted_and_its_record_holds(tmp_path):
         assert trainer.train().global_step == 3
     record = run.record
     assert (record.flops.forward, record.flops.backward) == (3 * LAYER, 3 * LAYER)
-    assert record.complete
+    assert record.completeness.whole
     assert record.gaps == ()
     assert any("Net was counted live" in line for line in record.assumptions)
     report = check(tmp_path / "flops_meter.json")
