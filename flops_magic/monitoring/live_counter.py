@@ -5,9 +5,8 @@ pass too; every later pass with the same signature costs the same. Nothing is pr
 any ``nn.Module`` works, and a shape that has not run has no cost.
 
 A backward pass belongs to the forward passes since the last one, so its cost is kept
-by their signatures. What autograd computes with gradients switched on inside a backward
-pass is recomputation by gradient checkpointing: ordinary gradients are taken with them
-switched off.
+by their signatures. What gradient checkpointing computes again inside of it is told
+apart, see ``monitoring.recompute``.
 """
 
 from __future__ import annotations
@@ -28,11 +27,8 @@ from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
 from flops_magic.monitoring.pass_reader import PassReader
 from flops_magic.monitoring.pass_signature import digest, signature_of, sizes_of
 from flops_magic.monitoring.pass_totals import PassTotals
-from flops_magic.profiling.op_counter import (
-    OperationCounter,
-    RecomputeCounter,
-    angles_uncounted,
-)
+from flops_magic.monitoring.recompute import RecomputeCounter
+from flops_magic.profiling.op_counter import OperationCounter, angles_uncounted
 
 MAX_SIGNATURES = 256
 
@@ -170,7 +166,7 @@ class LiveCounter:
             first = label not in self._totals.costs
         counter = RecomputeCounter() if counted and first else None
         try:
-            with counter or nullcontext():
+            with counter.counting() if counter else nullcontext():
                 yield
         except BaseException:
             self._pending = passes  # settled as passes without a backward pass

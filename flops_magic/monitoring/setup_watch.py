@@ -10,14 +10,14 @@ registered a part, which torch tells.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn.modules import module as torch_module
 
-from flops_magic.monitoring.provenance import config_sha256
+from flops_magic.monitoring.torch_compile import inlined_only
 from flops_magic.profiling.model_setup import (
     checkpoint_options,
     input_grads,
@@ -44,7 +44,7 @@ class Setup:
 
 
 class RegistrationClock:
-    """Counts how often any module in the process registered a submodule or parameter.
+    """Counts how often a part of a watched model registered a module or parameter.
 
     Attributes:
         ticks: the count so far.
@@ -52,6 +52,7 @@ class RegistrationClock:
 
     def __init__(self) -> None:
         self.ticks = 0
+        self._parts: set[int] = set()
         self._handles: list[Any] = []
 
     def start(self) -> None:
@@ -63,10 +64,15 @@ class RegistrationClock:
             ]
             self.ticks += 1
 
-    def _tick(self, *_: Any) -> None:
-        # modules made inside a compiled graph are none of the model's; counting them
-        # would guard a number that changes, and make a new graph at each call
-        if not torch.compiler.is_compiling():
+    def add_parts(self, modules: Iterable[Any]) -> None:
+        """Listen to these modules too."""
+        self._parts.update(map(id, modules))
+
+    @inlined_only
+    def _tick(self, module: Any, *_: Any) -> None:
+        # transformers slices its list of layers in every pass, which makes a list, so
+        # this runs inside of passes, and inside of what torch.compile traces
+        if not torch.compiler.is_compiling() and id(module) in self._parts:
             self.ticks += 1
 
     def close(self) -> None:
@@ -87,8 +93,9 @@ class SetupWatch:
         """
         self._base = base
         self._clock = clock
-        self._seen_at = -1
+        self._seen: tuple[int, list[Any]] = (-1, [])
         self._seen_model: Any = None
+        self._embedded: list[Any] = []
         self._switch: Any = None
         self._stamp: Any = None
         self._setup: Setup | None = None
@@ -99,10 +106,18 @@ class SetupWatch:
         Args:
             model: the model, adapters included, wrappers not.
         """
-        if self._seen_at != self._clock.ticks or self._seen_model is not model:
-            self._list_parts(model)
+        # a default device is a mode that every look at a tensor goes through, unless
+        # it is off: 5 microseconds a look (private to torch; tried: 2.13)
+        with torch._C.DisableTorchFunction():
+            # resizing exchanges the data of these and registers nothing
+            shapes = [p.shape for p in self._embedded]
+            seen = self._clock.ticks, shapes
+            if seen != self._seen or model is not self._seen_model:
+                self._list_parts(model)
+            trains = [p.requires_grad for p in self._parameters]
+            kind = self._parameters[0].dtype if self._parameters else None
         stamp = (
-            [p.requires_grad for p in self._parameters],
+            trains,
             [m._active_adapter for m in self._tuned],
             [bool(m.merged_adapters) for m in self._merging],
             [m.gradient_checkpointing for m in self._checkpointing],
@@ -112,11 +127,11 @@ class SetupWatch:
             ],
             len(getattr(self._embeddings, "_forward_hooks", ())),
             [getattr(c, "_attn_implementation", None) for c in self._configs],
-            self._parameters[0].dtype if self._parameters else None,
+            kind,
         )
         if self._setup is None or stamp != self._stamp:
             self._stamp = stamp
-            self._setup = self._described(stamp)
+            self._setup = self._described(*stamp)
         return self._setup
 
     def adapters_on(self) -> bool:
@@ -125,13 +140,13 @@ class SetupWatch:
 
     def _list_parts(self, model: Any) -> None:
         """Find what carries flags; takes milliseconds for a large model."""
-        self._seen_at, self._seen_model = self._clock.ticks, model
         named = dict(self._base.named_parameters())
         # a wrapper may hold more, but does not change the names of what is inside
         inside = {id(p) for p in named.values()}
         more = {n: p for n, p in model.named_parameters() if id(p) not in inside}
         named = {**named, **more}
         modules = list(self._base.modules())
+        self._clock.add_parts(modules)
         self._parameters = list(named.values())
         # peft's layers and their flags; tried: peft 0.17 to 0.21. A layer without
         # them is taken for one without adapters
@@ -144,6 +159,12 @@ class SetupWatch:
             m for m in modules if hasattr(m, "gradient_checkpointing")
         ]
         self._embeddings = _input_embeddings(self._base)
+        head = getattr(self._base, "get_output_embeddings", lambda: None)()
+        self._embedded = [
+            p for one in (self._embeddings, head) if one for p in one.parameters()
+        ]
+        shapes = [p.shape for p in self._embedded]
+        self._seen, self._seen_model = (self._clock.ticks, shapes), model
         config = getattr(self._base, "config", None)
         parts = (
             getattr(config, n, None) for n in getattr(config, "sub_configs", None) or ()
@@ -152,18 +173,21 @@ class SetupWatch:
         self._sizes = _digest(
             [(name, logical_size(p)) for name, p in named.items()],
             type(self._base).__qualname__,
-            config_sha256(self._base),
-            _plain(
-                {
-                    name: one.to_dict()
-                    for name, one in getattr(self._base, "peft_config", {}).items()
-                }
-            ),
+            _plain(_settings(self._base)),
         )
         self._setup = None
 
-    def _described(self, stamp: Any) -> Setup:
-        trains, active, merged, checkpointing, functions, _, attention, kind = stamp
+    def _described(
+        self,
+        trains: list[bool],
+        active: list[Any],
+        merged: list[bool],
+        checkpointing: list[bool],
+        functions: list[Any],
+        _: int,
+        attention: list[Any],
+        kind: Any,
+    ) -> Setup:
         on = any(checkpointing)
         options = [checkpoint_options(function) for function in functions if on]
         reached = input_grads(self._base, self._embeddings)
@@ -180,6 +204,23 @@ def _input_embeddings(base: Any) -> Any:
         return find() if find else None
     except NotImplementedError:
         return None
+
+
+def _settings(base: Any) -> dict[str, Any]:
+    """Return the settings of a model and its adapters, but for what costs nothing.
+
+    Trainers set caches and the ids of special tokens as they begin.
+    """
+    adapters = getattr(base, "peft_config", None) or {}
+    found = {name: one.to_dict() for name, one in adapters.items()}
+    config: Any = getattr(base, "config", None)
+    own = config.to_dict() if hasattr(config, "to_dict") else {}
+    costly = {
+        name: value
+        for name, value in own.items()
+        if name != "use_cache" and not name.endswith("token_id")
+    }
+    return {**found, "config": costly}
 
 
 def _plain(value: Any) -> Any:

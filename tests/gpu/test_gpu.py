@@ -136,6 +136,7 @@ def test_the_hook_does_not_wait_for_the_device():
     meter = TrainerMeter()
     with patched_trainers(meter):
         monitor = meter.registry.adopt(model, role="trained")
+        monitor.price()
         with meter.purpose("train"):
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("error")

@@ -263,3 +263,33 @@ def test_a_mixture_is_counted_exactly_with_either_transformers():
     # the mixture of the worked examples: 2 of 4 experts
     assert run.record.flops.direct == 3 * 56_819_712
     assert not run.record.gaps
+
+
+ADAPTERS = {
+    "AdaLoRA's own term": ("AdaLoraConfig", {"total_step": 10, "init_r": 4}),
+    "BOFT solves on meta tensors": ("BOFTConfig", {"boft_block_size": 4}),
+    "SHiRA draws its places": ("ShiraConfig", {"r": 4}),
+    "LoHa asks for values": ("LoHaConfig", {"r": 4}),
+    "C3A builds circulants": ("C3AConfig", {"block_size": 16}),
+    "prompts are made outside": ("PromptTuningConfig", {"num_virtual_tokens": 4}),
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), ADAPTERS.values(), ids=ADAPTERS)
+@pytest.mark.filterwarnings("ignore")
+def test_adapters_of_every_kind_are_counted_as_they_run(name, settings):
+    """Dry where the walk can, live where it raises, whatever it raises."""
+    peft = pytest.importorskip("peft")
+    where = {} if "Prompt" in name else {"target_modules": ["q_proj", "v_proj"]}
+    config = getattr(peft, name)(task_type="CAUSAL_LM", **where, **settings)
+    model = peft.get_peft_model(tiny.llama(), config)
+    ran = 0
+    with attach_to_trainers(model=model, original_flops="1e24") as run:
+        for length in (32, 16, 32):
+            tokens = torch.randint(0, 256, (2, length))
+            with OperationCounter() as oracle:
+                model(input_ids=tokens, labels=tokens).loss.backward()
+            ran += oracle.flops
+    assert run.record.flops.executed == ran
+    assert run.record.gaps == ()
+    assert run.record.complete

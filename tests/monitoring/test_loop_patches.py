@@ -171,7 +171,7 @@ with attach_to_trainers(model=model, original_flops="1e24") as run:
 use, = run.record.models
 profile = use.profile
 seen = (run.record.flops.direct, profile.parameters_total, profile.method)
-sys.stdout.write("counted %d %d %s\n" % seen)  # in one piece: two processes write
+sys.stdout.write("counted %d %d %s\\n" % seen)  # in one piece: two processes write
 torch.distributed.destroy_process_group()
 """
 

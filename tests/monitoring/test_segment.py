@@ -4,6 +4,8 @@ The oracle is torch's own counter round every step, on eager attention, which it
 knows in full: what was executed has to equal it to the last digit.
 """
 
+import pickle
+
 import pytest
 import torch
 import transformers
@@ -14,6 +16,7 @@ from flops_magic.attach import attach_to_trainers
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import seal
 from flops_magic.monitoring.meter import TrainerMeter
+from flops_magic.monitoring.model_monitor import ModelMonitor
 from flops_magic.monitoring.setup_watch import RegistrationClock, SetupWatch
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
@@ -291,15 +294,50 @@ def test_what_cannot_be_walked_is_cut_too():
     assert trained == [40, 20, 20]
 
 
-def test_modules_built_elsewhere_change_no_setup():
+def monitored(model):
+    return ModelMonitor(
+        model,
+        model,
+        role="trained",
+        purpose=lambda: "train",
+        clock=RegistrationClock(),
+        on_gap=lambda *gap: pytest.fail(str(gap)),
+    )
+
+
+def test_processes_that_were_set_up_differently_add_up():
+    """The others' shares come pickled; a set-up may be theirs alone."""
+    one, other = tiny.llama(), tiny.llama()
+    mine, theirs = monitored(one), monitored(other)
+    step(one)
+    step(other)
+    only(other, "lm_head")
+    step(other)
+    before = mine.flops(), theirs.flops()
+    shares = pickle.loads(pickle.dumps(theirs.shares()))  # noqa: S301 made here
+    for _ in range(2):  # gathered at each end of training, and not twice
+        mine.add_shares([shares])
+        assert mine.flops() == before[0] + before[1]
+        assert mine.flops(everywhere=False) == before[0]
+    assert [len(use.histogram) for use in mine.uses()] == [1, 1]
+    step(one)
+    assert mine.flops(everywhere=False).direct == 2 * before[0].direct
+
+
+def test_what_is_built_elsewhere_costs_no_new_look():
+    """A model's own pass builds a list of its layers, each time."""
     model, clock = tiny.llama(), RegistrationClock()
     watch = SetupWatch(model, clock)
     clock.start()
-    before = watch.now(model)
-    tiny.llama()
-    assert clock.ticks > 40
-    assert watch.now(model) == before
+    before, ticks = watch.now(model), clock.ticks
+    tiny.llama()(input_ids=ids())
+    model(input_ids=ids())
+    assert clock.ticks == ticks
+    assert watch.now(model) is before
+    model.lm_head = torch.nn.Linear(64, 256)
+    assert clock.ticks > ticks
+    assert watch.now(model) != before
     ticks = clock.ticks
     clock.close()
-    tiny.llama()
+    model.lm_head = torch.nn.Linear(64, 256)
     assert clock.ticks == ticks
