@@ -151,7 +151,8 @@ def _fake_model(config: Any, model_class: Any) -> Any:
             config, attn_implementation="eager", dtype=dtype
         )
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        # all lines in one: a missing package (timm, for Gemma 3n) is named in the second
+        reason = " ".join(str(error).split())[:200]
         raise UnsupportedModelError(
             f"{type(config).__name__} cannot be built as a language model: "
             f"{type(error).__name__}: {reason}"
@@ -242,10 +243,7 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
         ) from error
     if rank < 1:
         raise InputError(f"lora_rank={rank!r} is no rank; pass 1 or more")
-    two = getattr(model.config, "is_encoder_decoder", False)
-    task: str | None = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
-    if not hasattr(model, "prepare_inputs_for_generation"):
-        task = None  # encoders: peft's wrappers for language models ask for it
+    task = _peft_task(model)
     chosen = targets if isinstance(targets, str) else list(targets)
     setup = LoraConfig(r=rank, target_modules=chosen, task_type=task)
     if chosen == "all-linear" and model.config.model_type in _WITHOUT_OUT_PROJ:
@@ -262,6 +260,19 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
             f"no module of {type(model).__name__} is named {targets!r}; pass "
             "'all-linear' or names such as ['q_proj', 'v_proj']"
         ) from error
+
+
+def _peft_task(model: Any) -> str | None:
+    """Return the peft task whose wrapper can call a model; None for the plain one.
+
+    The wrappers of tasks that generate ask for the model's own ``generate``, which
+    encoders lack, and hand on ids, which speech models do not read.
+    """
+    generates = hasattr(model, "prepare_inputs_for_generation")
+    if not generates or model.main_input_name != "input_ids":
+        return None
+    two = getattr(model.config, "is_encoder_decoder", False)
+    return "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
 
 
 def _adapter_notes(model: Any) -> tuple[str, ...]:
