@@ -153,7 +153,8 @@ def _fake_model(config: Any, model_class: Any) -> Any:
             config, attn_implementation="eager", dtype=dtype
         )
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        # all lines in one: the second names a missing package (timm, for Gemma 3n)
+        reason = " ".join(str(error).split())[:200]
         raise UnsupportedModelError(
             f"{type(config).__name__} cannot be built as a language model: "
             f"{type(error).__name__}: {reason}"
