@@ -73,7 +73,7 @@ class BackwardPasses:
         ]
         awaited = [t for t in self._totals() if t.awaiting or t.assumed]
         assumed = any(totals.assumed for totals in awaited)
-        arrived, before = self.trained_passes(), self._profiled_backward()
+        arrived, before = self.passes_reached(), self._profiled_backward()
         self.begun += bool(waiting or awaited)
         nobodys = OperationCounter() if not (waiting or awaited) else None
 
@@ -89,12 +89,13 @@ class BackwardPasses:
             yield
         for totals in awaited:
             totals.awaiting = totals.assumed = 0
-        if nobodys is not None:
+        reached = self.passes_reached() > arrived
+        if nobodys is not None and not reached:
             if nobodys.flops or nobodys.unknown:
                 self._note(_BACKWARD, "it went through no model that was called")
-        elif self.trained_passes() == arrived and not waiting and not assumed:
+        elif not (reached or waiting or assumed):
             self._note(_BACKWARD, "it went through no counted model's pass")
-        elif self.trained_passes() > arrived:
+        elif reached:
             self._priced_otherwise(call)
 
     def _priced_otherwise(self, call: BackwardCall) -> None:
@@ -113,9 +114,9 @@ class BackwardPasses:
         for monitor in self._monitors():
             yield from monitor.totals()
 
-    def trained_passes(self) -> int:
-        """Return through how many forward passes gradients went so far."""
-        return sum(totals.trained_passes for totals in self._totals())
+    def passes_reached(self) -> int:
+        """Return how often a backward pass went through a forward pass so far."""
+        return sum(totals.passes_reached for totals in self._totals())
 
     def _profiled_backward(self) -> tuple[int, int]:
         """Return the FLOPs of backward and recomputation that profiles counted."""

@@ -88,13 +88,14 @@ class ProfileCounter:
 
     def _arrived(self, seen: _Pass, first: bool) -> None:
         if not first:
+            self._totals.passes_reached += 1
             self._add(replace(seen, kind="backward"))
             return
         self._add(replace(seen, kind=seen.otherwise), times=-1)
         self._trained(seen)
 
     def _trained(self, seen: _Pass) -> None:
-        self._totals.trained_passes += 1
+        self._totals.passes_reached += 1
         self._totals.real_tokens.add(seen.real)
         self._add(seen)
 
