@@ -73,7 +73,8 @@ class BackwardPasses:
         ]
         awaited = [t for t in self._totals() if t.awaiting or t.assumed]
         assumed = any(totals.assumed for totals in awaited)
-        arrived, before = self.passes_reached(), self._profiled_backward()
+        arrived = self.passes_reached()
+        before = self._profiled_backward() if waiting else (0, 0)
         self.begun += bool(waiting or awaited)
         nobodys = OperationCounter() if not (waiting or awaited) else None
 
