@@ -42,6 +42,8 @@ def report_tree(made: Documentation, audience: str = "all") -> dict[str, Any]:
         },
         "records": [_member(one, exact=audience == "all") for one in _members(made)],
     }
+    # Exact figures are for the provider alone: one audience's JSON is what may be sent
+    # to it.
     return tree if audience != "all" else tree | _internal(made)
 
 
@@ -158,6 +160,8 @@ def _status(facts: Facts) -> str:
     """Return whether the original's compute is known, estimated or unknown."""
     if facts.original_flops is None:
         return "unknown"
+    # Point 124 tells published compute from an estimate of it; a figure that the user
+    # gives is the user's own statement.
     known = (OriginalBasis.GIVEN, OriginalBasis.REGISTRY_PUBLISHED)
     return "known" if facts.basis in known else "estimated"
 
