@@ -30,7 +30,7 @@ from flops_magic.profiling.moe import idle_expert_parameters
 from flops_magic.profiling.probes import Probe, feasible, long_probe, longest_row
 from flops_magic.profiling.repeated_layers import Repeat, find_repeats, keep_layers
 
-# The name changed in transformers 4.49; code on the hub still has the old one.
+# transformers 4 renamed it; model code on the Hub may still have the old name.
 _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
 # 4-D masks are taken as they are, so nothing data-dependent is asked of them; but some
 # models want rows of ones (ALiBi, DeBERTa), and some multiply a mask into their states

@@ -164,8 +164,8 @@ def _checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _input_grads(model: Any, base: Any) -> bool:
     """Whether ``enable_input_require_grads`` has been called, by anyone."""
-    # Private in transformers: one hook in 4.57.6, a list in 5.23. Without them the
-    # hooks' own names below still tell.
+    # Private in transformers: one hook in 4.57.6; in 5.23 a list, and its first hook.
+    # Without them the hooks' own names below still tell.
     if getattr(base, "_require_grads_hook", None) or getattr(
         base, "_require_grads_hooks", None
     ):

@@ -165,7 +165,7 @@ def _image_inputs(
 ) -> tuple[str, dict[str, Any]]:
     """Return which function makes an image's features, and what it is given.
 
-    Shapes stand for fake tensors: (1, C, H, W), or (patches, C·t·p·p) with the grid
+    A tuple is the shape of a fake tensor: (1, C, H, W), or (patches, C·t·p·p) with grid
     of patches beside it, where a model takes images of any size.
     """
     accepted = _accepted(plan, "get_image_features", "--images 0")

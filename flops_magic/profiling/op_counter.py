@@ -125,7 +125,7 @@ def angles_uncounted(
 
 
 def contracts(name: str, namespace: str) -> bool:
-    """Whether an operation may hold matrix products that nobody counted.
+    """Whether an operation may hold matrix products that no formula counts.
 
     Args:
         name: such as ``aten.mm``.

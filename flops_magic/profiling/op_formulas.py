@@ -97,7 +97,7 @@ def _convolution(
     the end of the row is cut off, and causal kernels do not compute it.
     """
     taps = weight.shape[2:]
-    # one number may stand for every dimension
+    # one number may be given for all dimensions
     stride, padding, dilation = (
         list(sizes) * (len(taps) if len(sizes) == 1 else 1)
         for sizes in (stride, padding, dilation)

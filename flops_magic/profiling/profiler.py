@@ -220,7 +220,7 @@ def _grows_evenly(plan: FakeModel, predicted: dict[str, PassCost]) -> None:
         if cost.flops(shape) != getattr(found, name):
             raise UnsupportedModelError(
                 f"the last layer of {plan.model_class} does not cost what the third "
-                "does, so a few cannot stand for all"
+                "does, so the cost of a few layers does not give that of all"
             )
 
 

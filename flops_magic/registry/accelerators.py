@@ -12,6 +12,8 @@ from flops_magic.flops.units import parse_decimal
 from flops_magic.near_names import near
 from flops_magic.registry.datafile import read_toml
 
+# Dense figures only. Vendors lead with sparse ones, twice as high, which no training
+# run reaches.
 FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp8")
 _SLICED = re.compile(r"\bMIG\b|\bvGPU\b|\bGRID\b|-\d+[QCBA]\b", re.IGNORECASE)
 # a laptop part bears the name of a faster card
@@ -60,6 +62,7 @@ def find_accelerator(name: str) -> Accelerator:
     Raises:
         UnknownAcceleratorError: with near names; for a slice of a device, its reason.
     """
+    # A slice reports the whole card's name; the card's peak would be too high.
     if _SLICED.search(name):
         raise UnknownAcceleratorError(
             f"{name!r} is a slice of a device, and its share of the peak is not known; "
@@ -129,6 +132,7 @@ def expected_rate(
             f"hours on {found.name} need the utilisation to expect, got {mfu!r}; pass "
             "--mfu 0.4 for 40 per cent"
         )
+    # The formats that fine-tuning runs in; the fp32 peak of these devices is lower.
     peak = found.peak_flops_per_s("bf16") or found.peak_flops_per_s("fp16")
     if peak is None:
         raise InputError(f"{found.name} has no bf16 or fp16 figure in the table")

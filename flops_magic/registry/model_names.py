@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterator
 
 # What a mirror or a quantisation adds to a name, at its end. Sizes, versions and
-# "base" are no such things: they name another model.
+# "base" do not belong here: they name another model.
 _SUFFIXES = re.compile(
     r"[-_.](?:(?:unsloth-)?bnb-[48]bit|[48]bit|int[48]|gguf|gptq|awq|exl2|mlx|fp8|bf16"
     r"|fp16|w[48]a(?:8|16)|i?q\d(?:_[a-z0-9]+)*|quantized|dynamic|nvfp4|mxfp4|hf)$",
     re.IGNORECASE,
 )
 _TUNED = re.compile(r"[-_](?:instruct|it|chat|chat-hf)$", re.IGNORECASE)
-# "base" marks a stage where a size stands in the name, as in Qwen3-8B-Base; in
+# "base" marks a stage where the name has a size, as in Qwen3-8B-Base; in
 # t5-base it is the size itself and must not be taken off or put on.
 _SIZE = re.compile(r"\d[bm]\d*(?:[-_.]|$)", re.IGNORECASE)
 _STAGE = re.compile(r"-(?:base|pt)$", re.IGNORECASE)
+# Owners that publish others' weights unchanged or quantised, so that their copy of a
+# name means the original. Of any other owner this is not assumed.
 MIRRORS = (
     "unsloth",
     "mlx-community",
@@ -33,6 +35,7 @@ def spellings(name: str) -> Iterator[tuple[str, str]]:
     """Yield spellings of a name to look for, with the rule that made each."""
     yield name, "as given"
     bare = name
+    # Suffixes come in chains, such as -unsloth-bnb-4bit-gguf.
     while (shorter := _SUFFIXES.sub("", bare)) != bare:
         bare = shorter
         yield bare, "mirror or quantisation suffix taken off"

@@ -190,7 +190,7 @@ def _training_range(made: Documentation) -> Item:
 
 def _compute(made: Documentation, *, exact: bool) -> Item:
     name = "Amount of computation used for training"
-    # A zero that nobody measured must not be read as a measured zero.
+    # "0" would be read as a measurement, and nothing was measured.
     if not made.counted:
         gaps = "; ".join(made.method.gaps) or made.lineage.undecided
         lacking = f"{TO_FILL_IN}: no pass could be counted ({gaps})."

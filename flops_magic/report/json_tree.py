@@ -160,8 +160,8 @@ def _status(facts: Facts) -> str:
     """Return whether the original's compute is known, estimated or unknown."""
     if facts.original_flops is None:
         return "unknown"
-    # Point 124 tells published compute from an estimate of it; a figure that the user
-    # gives is the user's own statement.
+    # What the developer published or the user states is known; the registry's other
+    # figures and 6·P·D are estimates.
     known = (OriginalBasis.GIVEN, OriginalBasis.REGISTRY_PUBLISHED)
     return "known" if facts.basis in known else "estimated"
 

@@ -30,7 +30,7 @@ STATEMENT = (
     "Discarded runs, parallel branches among them, are to be left out ('flops-magic "
     "extract FILE --to FOLDER' gives a file for each run)."
 )
-# what the records say of the original has to agree, or there is no sum to judge
+# what the records say of the original has to agree, or the sum cannot be judged
 _ORIGINAL = ("base_model", "original_flops")
 _SITUATION = ("systemic_risk", "original_is_gpai", "same_provider", "union_market")
 

@@ -15,7 +15,7 @@ from flops_magic.report.documentation import Documentation, two_figures
 from flops_magic.report.pages import FOOTER, verdict_sentence
 from flops_magic.report.renderers.markdown import markdown_text
 
-# The Hub rejects a card whose ``base_model`` is a path or a class name.
+# The Hub reads ``base_model`` as an id of its own; a path or a class name is not one.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

@@ -105,7 +105,7 @@ class Report:
         return f"report: {output}\n"
 
     def _spare(self, output: Path, kind: str) -> None:
-        """Refuse to write over evidence, or a card that somebody wrote."""
+        """Refuse to write over evidence, or over an existing model card."""
         if not output.exists():
             return
         # ``samefile`` also sees through links and other spellings of the same path.

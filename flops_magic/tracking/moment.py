@@ -28,7 +28,7 @@ _Asked = tuple[str | None, int | None, str]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stands after a step, decided once and handed on.
+    """A run's state after a step, decided once and handed on.
 
     Attributes:
         progress: what a display shows.
@@ -65,7 +65,7 @@ class RunJudge:
         self._resolved: tuple[_Asked, OriginalFacts | str] | None = None
 
     def moment(self, outcome: str = "running") -> Moment:
-        """Return where the run stands; nothing is read from the device.
+        """Return the run's state, without reading the device.
 
         Args:
             outcome: ``running``, or the run's end.
@@ -101,6 +101,8 @@ class RunJudge:
         """
         from flops_magic.monitoring.distributed import world_size
 
+        # A collective call by one process would wait for ever; without a group there is
+        # nobody to wait for.
         if world_size() == 1:
             return moment.decision, moment.undecided
         return self.decide(self._meter.flops_everywhere() + self.declared)
@@ -119,6 +121,8 @@ class RunJudge:
     def _original_facts(self, rules_version: str) -> OriginalFacts | str:
         """Return what is known of the original, or why too little is."""
         ask, meter = self._original, self._meter
+        # Name and size become known when the model first runs; asking for them only
+        # where the answer needs them keeps a step free of look-ups.
         asked = (
             meter.trained_model_id() if ask.asks_trained_name else None,
             meter.trained_parameters() if ask.asks_trained_size else None,
