@@ -113,8 +113,8 @@ class ModelRegistry:
         if torch.is_grad_enabled() and trains and self._purpose() == "train":
             self._gaps.note(
                 f"model {type(module).__name__}",
-                "it ran with gradients outside of any Trainer's models and those named; "
-                "its backward passes are not counted; if it trains, name it (--model)",
+                "it ran with gradients outside of any Trainer, and was not named; its "
+                "backward passes are not counted; if it trains, name it (--model)",
             )
 
     # -- counting -----------------------------------------------------------------

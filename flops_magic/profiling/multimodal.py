@@ -23,6 +23,8 @@ import torch
 # this module fails, and images and sound can only be counted live.
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+# Private too: opens the nested arguments of an operation.
 from torch.utils._pytree import tree_leaves
 
 from flops_magic.errors import InputError, UnsupportedModelError
