@@ -1,4 +1,4 @@
-"""The audit record: what was measured and judged in one tracked run.
+"""The audit record: the measurements of one tracked run, and the decision on them.
 
 The types here are the schema: ``evidence.codec`` writes and reads them by their hints.
 One record has one text, so that a digest of the text is a digest of the record. A field
@@ -71,7 +71,7 @@ class Run:
 
 @dataclass(frozen=True)
 class ModelUse:
-    """One model that ran: what it is, what it costs, and how often it ran.
+    """One model that ran: its name, its cost a pass, and its histogram of passes.
 
     Attributes:
         id: Hub id or folder, as the model names itself.
@@ -250,7 +250,7 @@ class AuditRecord:
 
 
 def _difference(ours: str, text: str) -> str:
-    """Return the first place where two texts differ, with what the given one has."""
+    """Return the first place where two texts differ, with the given text there."""
     pairs = enumerate(zip(ours, text, strict=False))
     place = next((i for i, (a, b) in pairs if a != b), min(len(ours), len(text)))
     return f"character {place}: {text[max(place - 20, 0) : place + 20]!r}"

@@ -89,7 +89,7 @@ def verify(path: str | Path) -> AuditRecord:
 
 
 def check(path: str | Path) -> Report:
-    """Return what a verification finds, problem by problem."""
+    """Return a verification's records, problems and remarks."""
     report = Report(Path(path))
     try:
         # 1 the file can be read
@@ -203,7 +203,7 @@ def _legacy_problems(legacy: LegacyFigure, name: str) -> Iterator[VerificationEr
 def _decision_problems(
     decision: Decision, flops: FlopTotals, name: str
 ) -> Iterator[VerificationError]:
-    """Compare every field of a decision, its sentences too, with what its facts give.
+    """Compare every field of a decision, sentences included, with its facts' own.
 
     Ratio and share follow from those fields; reading the record has checked that.
     """

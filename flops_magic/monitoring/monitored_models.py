@@ -26,7 +26,7 @@ class ModelRegistry:
     """The models under observation, each once, whatever wraps it.
 
     Attributes:
-        unregistered: hooks on models that nobody holds or named.
+        unregistered: hooks on models outside of every Trainer and not named.
     """
 
     def __init__(self, purpose: Purpose, gaps: Gaps) -> None:
@@ -65,7 +65,7 @@ class ModelRegistry:
         """Watch one model; a known one may have a new wrapper, or a new role.
 
         Args:
-            model: the model; what is no module is left alone.
+            model: the model; anything but a torch module is ignored.
             role: ``trained``, ``reference`` or ``other``.
         """
         if not isinstance(model, torch.nn.Module):
@@ -88,7 +88,7 @@ class ModelRegistry:
         return monitor
 
     def look_for_unregistered(self) -> None:
-        """Find the models that nobody holds or named; their passes are shown."""
+        """Find models outside of every Trainer; their passes are shown."""
         with guard(self._gaps.note, "models that no Trainer holds"):
             self.unregistered.look()
 

@@ -67,7 +67,7 @@ class UnregisteredModels:
             self._introduce(module, args, kwargs)
 
     def __deepcopy__(self, memo: Any) -> UnregisteredModels:
-        """A copied model is another model, which nobody named."""
+        """Keep this hook in a copied model, which is another unregistered one."""
         return self
 
     def __reduce__(self) -> Any:

@@ -196,7 +196,7 @@ class FakeModel:
             return self.model(**inputs).logits
 
     def reach_inputs(self) -> None:
-        """Let backward passes go down to the embeddings, whatever is frozen."""
+        """Make backward passes reach the embeddings, frozen layers or not."""
         if not self.input_grads:
             self.input_grads = True
             self.repeats = find_repeats(self.base, True)

@@ -18,7 +18,7 @@ _PACKED = ("Params4bit", "Int8Params", "AffineQuantizedTensor", "TorchAOBaseTens
 
 @dataclass(frozen=True)
 class LiveSetup:
-    """What has to be built again to cost what a live model costs.
+    """The parts of a live model that its fake twin needs to have the same cost.
 
     Attributes:
         model_class: class of the transformers model.

@@ -147,7 +147,7 @@ def _walk(
 
 
 def _fake(value: Any) -> Any:
-    """Return zeros for a shape; what is real stays so."""
+    """Return fake zeros for a shape; a real tensor stays real."""
     return torch.zeros(value) if isinstance(value, tuple) else value
 
 
@@ -165,7 +165,7 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
 def _image_inputs(
     plan: FakeModel, size: tuple[int, int] | None
 ) -> tuple[str, dict[str, Any]]:
-    """Return which function makes an image's features, and what it is given.
+    """Return the name of the function that makes image features, and its inputs.
 
     A tuple is the shape of a fake tensor: (1, C, H, W), or (patches, C·t·p·p) with grid
     of patches beside it, where a model takes images of any size.

@@ -33,7 +33,7 @@ _HARMLESS = re.compile(
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts FLOPs of everything that runs inside it, and names what it cannot.
+    """Counts the FLOPs of operations, and names those without a formula.
 
     Attributes:
         flops: FLOPs so far.

@@ -48,7 +48,7 @@ from flops_magic.profiling.probes import PROBES, TWO_LENGTH_PROBES, Probe
 
 @dataclass(frozen=True)
 class Walk:
-    """FLOPs of one forward and one backward pass, and what had no formula."""
+    """FLOPs of one forward and one backward pass, and operations without a formula."""
 
     forward: int
     backward: int

@@ -69,7 +69,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The runs that led to one model, and what they come to.
+    """The runs that led to one model, their sum, and the decision on it.
 
     Attributes:
         members: in order of their start; at least one.
@@ -145,7 +145,7 @@ def lineage(records: Iterable[tuple[str, AuditRecord]]) -> Lineage:
 def _once(
     unique: dict[str, AuditRecord],
 ) -> tuple[dict[str, AuditRecord], dict[str, str], list[str]]:
-    """Return one record for each run, the run of every digest, and what to remark."""
+    """Return one record for each run, the run of every digest, and remarks."""
     of_run = {sha256: record.run.id for sha256, record in unique.items()}
     kept: dict[str, AuditRecord] = {}
     remarks = []

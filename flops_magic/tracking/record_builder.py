@@ -1,4 +1,4 @@
-"""The record of a run, as far as it has come: what the meter saw, judged."""
+"""The record of a run so far: the meter's counts, and the decision on them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def legacy_figure(models: tuple[ModelUse, ...]) -> LegacyFigure | None:
 
 
 def assumptions_of(models: tuple[ModelUse, ...]) -> tuple[str, ...]:
-    """Return what a count of these models rests on."""
+    """Return the assumptions behind a count of these models."""
     trained = [use for use in models if use.role == "trained"]
     lines = []
     if len(trained) > 1:

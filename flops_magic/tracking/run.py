@@ -170,7 +170,7 @@ class TrackedRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish; whatever was raised passes on unchanged."""
+        """Finish; an error of the block is raised on, unchanged."""
         if kind is None:
             self.finish("completed")
         else:
@@ -196,7 +196,7 @@ class TrackedRun:
         return self._judge.moment(outcome=outcome).progress
 
     def _stepped(self, step: Step) -> None:
-        """Hold a step against the line once, and hand on what was found."""
+        """Compare a step with the line once, and hand the result on."""
         # what waits on the device is in the figure only after it was read
         moment = self._judge.moment(self.meter.now() if self._line.reads() else step)
         self._line.stepped(moment)
