@@ -16,6 +16,7 @@ from flops_magic.flops.units import parse_count
 
 Option = tuple[str, dict[str, Any]]
 
+# Words instead of switches: "unknown" is a third answer.
 STATUS = ("yes", "no", "unknown")
 
 
@@ -143,7 +144,7 @@ ORIGINAL_OPTIONS: tuple[Option, ...] = (
     ),
     option(
         "--original",
-        "nobody can know or estimate it: use the substitute threshold",
+        "its compute can neither be known nor estimated: use the substitute threshold",
         choices=("unknown",),
     ),
     option(

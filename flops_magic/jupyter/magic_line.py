@@ -1,4 +1,4 @@
-"""A magic's line: parsed as a command line, and answered in one line if it is wrong."""
+"""A magic's line: parsed like a command line, with one line for each mistake."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def parse_line(magic: Any, line: str) -> Any:
         args = parse_argstring(magic, line)
     except UsageError as error:
         message = str(error)
+        # argparse's English sentence; in another language the message passes on whole.
         typo = re.search(r"unrecognized arguments: (--[\w-]+)", message)
         if typo:
             offer = near(typo[1], _options(magic.parser))
@@ -45,5 +46,10 @@ def unquoted(value: Any) -> Any:
 
 def _options(parser: MagicArgumentParser) -> list[str]:
     return [
-        s for action in parser._actions for s in action.option_strings if s[:2] == "--"
+        # Private in argparse (Python 3.11 to 3.13): it has no public list of options.
+        # Without it a typo is answered without near names.
+        s
+        for action in parser._actions
+        for s in action.option_strings
+        if s[:2] == "--"
     ]

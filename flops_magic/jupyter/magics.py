@@ -46,6 +46,7 @@ def _options_of(rows: Any) -> Callable[..., Any]:
     """Return a decorator that adds options to a magic."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        # Decorators apply from the inside out, and help lists them in that order.
         for flag, options in reversed(rows):
             function = argument(flag, **options)(function)
         return function
@@ -55,7 +56,7 @@ def _options_of(rows: Any) -> Callable[..., Any]:
 
 @magics_class
 class FlopsMagics(Magics):
-    """Magics that measure, judge and keep the training compute of fine-tuning."""
+    """Magics that measure, judge and record the training compute of fine-tuning."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
@@ -67,7 +68,7 @@ class FlopsMagics(Magics):
     @_options_of(ORIGINAL_OPTIONS)
     @line_magic
     def flops_estimate(self, line: str) -> Estimate:
-        """Tell what fine-tuning will cost, and its share of the line."""
+        """Estimate the compute of fine-tuning, and its share of the line."""
         args = parse_line(self.flops_estimate, line)
         found = estimate(**estimate_arguments(args, self.shell.user_ns))
         if args.plot:
@@ -119,6 +120,8 @@ class FlopsMagics(Magics):
         self.last = TrackedRun(
             original=original,
             folder=None if args.no_file else _folder(args.folder),
+            # Of the cell as the user wrote it: ``verify`` compares it with the saved
+            # source.
             source_sha256=body_sha256(cell),
             display=view_for(self.shell),
             declared=declared_flops(args.declare),
@@ -171,8 +174,9 @@ def _named_models(names: list[str] | None, variables: dict[str, Any]) -> Any:
     for name in names:
         if not name.isidentifier():
             raise InputError(
-                f"--model {name!r} is no variable's name; pass --model model"
+                f"--model {name!r} is not the name of a variable; pass --model model"
             )
+    # Looked up when asked: the cell may bind the name after the run began.
     return lambda: {name: variables.get(name) for name in names}
 
 
@@ -180,6 +184,7 @@ def _folder(named: str | None) -> Path:
     """Return the notebook's folder, or the one that the user names."""
     if named:
         return Path(named).expanduser()
+    # Jupyter Server 2 names the notebook here; other hosts may not.
     session = os.environ.get("JPY_SESSION_NAME", "")
     parent = Path(session).parent
     return parent if session and parent.is_dir() else Path.cwd()
@@ -189,12 +194,13 @@ def register(shell: Any) -> None:
     """Add the magics to a shell; again does nothing more."""
     transforms = shell.input_transformers_cleanup
     if await_tracked not in transforms:
+        # First: it must see the cell before IPython turns ``%%`` lines into calls.
         transforms.insert(0, await_tracked)
         shell.register_magics(FlopsMagics(shell))
 
 
 def unregister(shell: Any) -> None:
-    """Take the magics away; a run that is still tracked is finished and recorded."""
+    """Remove the magics; a run that is still tracked is finished and recorded."""
     transforms = shell.input_transformers_cleanup
     if await_tracked in transforms:
         transforms.remove(await_tracked)
@@ -202,7 +208,7 @@ def unregister(shell: Any) -> None:
         for name in [n for n in table if n.startswith("flops_")]:
             owner = getattr(table.pop(name), "__self__", None)
             if isinstance(owner, FlopsMagics) and owner.last is not None:
-                owner.last.finish("interrupted")  # nothing where it is finished
+                owner.last.finish("interrupted")  # does nothing after its end
 
 
 __all__ = ["FlopsMagicError", "FlopsMagics", "register", "unregister"]

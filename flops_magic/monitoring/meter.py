@@ -23,7 +23,7 @@ from flops_magic.monitoring.witnesses import OptimizerSteps
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run stands after an optimizer step, or when training begins.
+    """A run's counts after an optimizer step, or when training begins.
 
     Attributes:
         number: optimizer steps done, over all Trainers; 0 before the first.
@@ -155,7 +155,7 @@ class TrainerMeter:
         self._tell()
 
     def leave_training(self) -> None:
-        """Passes from here on are no training passes."""
+        """End the training block: later passes do not count as training."""
         if "train" in self._purposes:
             self._purposes.remove("train")
 

@@ -75,6 +75,8 @@ class ModelRegistry:
         self.adopt(model, role="trained")
         ours = None if model is None else base_model(model)
         for value in list(vars(trainer).values()):
+            # TRL keeps them in ``reward_funcs``; a Trainer's own attributes name no
+            # roles.
             # reward functions come in lists, and some of them are models
             for one in value if isinstance(value, (list, tuple)) else (value,):
                 if not isinstance(one, torch.nn.Module) or one is model:
@@ -87,11 +89,13 @@ class ModelRegistry:
         """Watch one model; a known one may have a new wrapper, or a new role.
 
         Args:
-            model: the model; what is no module is left alone.
+            model: the model; anything but a torch module is ignored.
             role: ``trained``, ``reference`` or ``other``.
         """
         if not isinstance(model, torch.nn.Module):
             return None
+        # torch 2.13 keeps the compiled module under this private name; see
+        # ``unwrapped``.
         hidden = hasattr(model, "_orig_mod")
         model = unwrapped(model)
         base = base_model(model)

@@ -215,6 +215,8 @@ def packed_sums(kwargs: Any, mask: Any, positions: int) -> torch.Tensor | None:
         return None  # a decoding step: its positions go on where the cache ends
     places = places.detach().long()
     starts = (places == 0).sum()
+    # On a GPU this question would wait for the device; the sums below come out the same
+    # for rows that are not packed.
     if places.device.type == "cpu" and int(starts) == places.shape[0]:
         return None
     rows = positions // places.numel()  # one row of positions may serve many

@@ -1,4 +1,4 @@
-"""Counting passes by their shapes, to be multiplied by a profile when somebody asks."""
+"""Counting passes by their shapes, which a profile turns into FLOPs later."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class ProfileCounter:
         self._reader = reader
         self._totals = totals
         self._lock = threading.Lock()
+        # Sums stay on the device: reading them at each pass would wait for the GPU.
         self._packed: dict[tuple[str, bool], torch.Tensor] = {}
 
     def begin(self, call: PassCall) -> EndOfPass | None:

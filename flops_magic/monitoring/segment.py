@@ -135,6 +135,7 @@ class Segment:
             self._dry = price.profile
         if not self.refused:
             return
+        # Live counting must begin with the first pass, and must see its operations.
         if hidden or self.totals.histogram.rows():
             raise CountingError(self.refused)
         self.live_only = True

@@ -43,7 +43,7 @@ from flops_magic.profiling.probes import PROBES, TWO_LENGTH_PROBES, Probe
 
 @dataclass(frozen=True)
 class Walk:
-    """FLOPs of one forward and one backward pass, and what had no formula."""
+    """FLOPs of one forward and one backward pass, and operations without a formula."""
 
     forward: int
     backward: int
@@ -231,7 +231,7 @@ def _grows_evenly(plan: FakeModel, predicted: dict[str, PassCost]) -> None:
         if cost.flops(shape) != getattr(found, name):
             raise UnsupportedModelError(
                 f"the last layer of {plan.model_class} does not cost what the third "
-                "does, so a few cannot stand for all"
+                "does, so the cost of a few layers does not give that of all"
             )
 
 
@@ -261,6 +261,8 @@ def _walk(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch from logging a traceback for what is reported as an error of ours."""
+    # The logger of a private module of torch, tried with 2.13; without it users see
+    # torch's traceback beside the one line of ours.
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True
     try:

@@ -1,4 +1,4 @@
-"""What stands behind the executive page: forms, notification, method, evidence."""
+"""The pages after the executive page: forms, notification, method, evidence."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def digests(made: Documentation) -> Table:
 def form_blocks(items: tuple[Item, ...]) -> tuple[Block, ...]:
     """Return one audience's fields, their answers, and notes on them."""
     rows: list[tuple[str, ...]] = []
+    # Items arrive in the form's order, so equal sections are neighbours.
     for section, fields in groupby(items, key=lambda item: item.section):
         rows.append((section,))
         for item in fields:
@@ -46,7 +47,7 @@ def form_blocks(items: tuple[Item, ...]) -> tuple[Block, ...]:
 
 
 def notification_section(due: Notification) -> Section:
-    """Return what a notification would contain."""
+    """Return the draft of a notification's content."""
     rows = [
         ("Triggered by", due.triggered_by),
         ("Compute (two significant figures)", due.flops),
@@ -132,7 +133,7 @@ def methodology_sections(made: Documentation) -> Iterator[Section]:
 
 
 def evidence_sections(made: Documentation) -> Iterator[Section]:
-    """Yield how to verify what the report rests on."""
+    """Yield the digests of the records, and how to verify them."""
     yield Section(
         "Evidence, and how to verify it",
         (

@@ -1,4 +1,4 @@
-"""A run on its way to the line: when it will cross, and where it is to stop before."""
+"""A run's way to the line: when it is projected to cross, and where it stops before."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from flops_magic.tracking.stop_rule import StopAt
 if TYPE_CHECKING:
     from flops_magic.monitoring.meter import TrainerMeter
 
+# A projection changes slowly, and a step can take milliseconds.
 _LOOK_AHEAD_EVERY_S = 1.0
 
 
@@ -80,7 +81,7 @@ class LineWatch:
         return True
 
     def stepped(self, moment: Moment) -> None:
-        """Look where the run is after a step; tell the meter where it has to stop."""
+        """Compare a step with the line; set the stop flag where the run must stop."""
         if self.stop_at is not None and self._meter.steps:
             now, reason = self._judge.everywhere(moment)
             if now is None or not now.line:
@@ -89,6 +90,8 @@ class LineWatch:
                     "stop_at", f"nothing to stop at: {why}", Concern.DISPLAY
                 )
             elif self._rule.stepped(now, self._meter.steps):
+                # A flag, not an exception: the Trainer saves a checkpoint and ends as
+                # planned.
                 self._meter.stop_now = True
                 self._stopped_after = self._stopped_after or self._meter.steps
         now_s = self._clock()

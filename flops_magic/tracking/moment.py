@@ -33,7 +33,7 @@ _Asked = tuple[str | None, int | None, str]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run is after a step, compared once and handed on.
+    """A run's state after a step, compared once and handed on.
 
     Attributes:
         progress: what a display shows.
@@ -71,7 +71,7 @@ class RunJudge:
         self._resolved: tuple[_Asked, OriginalFacts | str] | None = None
 
     def moment(self, step: Step | None = None, outcome: str = "running") -> Moment:
-        """Return where the run is; nothing is read from the device.
+        """Return the run's state, without reading the device.
 
         Args:
             step: what the meter said of it; the meter is asked without.
@@ -101,19 +101,20 @@ class RunJudge:
         return Moment(progress, now, undecided)
 
     def everywhere(self, moment: Moment) -> tuple[Comparison | None, str]:
-        """Return the comparison of what all processes did; all of them call this.
+        """Return the comparison for all processes together; each of them calls this.
 
         Args:
             moment: this process's, which says it all where no other one trains.
         """
         from flops_magic.monitoring.distributed import world_size
 
+        # Only a group of processes gathers: alone, this process has seen everything.
         if world_size() == 1:
             return moment.comparison, moment.undecided
         return self._compare(self._meter.flops_everywhere() + self.declared)
 
     def decide(self, flops: FlopTotals) -> tuple[Decision | None, str]:
-        """Return the decision on FLOPs, what is declared among them, or why none is."""
+        """Return the decision on FLOPs that include declared ones, or a reason."""
         facts = self._facts(flops)
         if isinstance(facts, str):
             return None, facts
@@ -127,7 +128,7 @@ class RunJudge:
         return compare(facts), ""
 
     def _facts(self, flops: FlopTotals) -> Facts | str:
-        """Return what a decision today rests on, or why there is none.
+        """Return the facts of a decision made today, or the reason for having none.
 
         The day counts, since a notification has to follow within days of it.
         """
@@ -138,8 +139,10 @@ class RunJudge:
         return facts_of(known, flops.direct, flops.cumulative, day)
 
     def _original_facts(self, rules_version: str) -> OriginalFacts | str:
-        """Return what is known of the original, or why too little is."""
+        """Return the facts of the original, or the reason why they do not suffice."""
         ask, meter = self._original, self._meter
+        # Name and size become known when the model first runs; asking for them only
+        # where the answer needs them keeps a step free of look-ups.
         asked = (
             meter.trained_model_id() if ask.asks_trained_name else None,
             meter.trained_parameters() if ask.asks_trained_size else None,

@@ -1,4 +1,4 @@
-"""The record of a run, as far as it has come: what the meter saw, judged."""
+"""The record of a run so far: the meter's counts, and the decision on them."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ def record_of(
 def legacy_figure(models: tuple[ModelUse, ...]) -> LegacyFigure | None:
     """Return (4·N_total + 2·N_trainable)·D of the one trained model, for comparison."""
     trained = [use for use in models if use.role == "trained"]
+    # The formula has one P and one T; the sum over several models has none.
     if len(trained) != 1 or (profile := trained[0].profile) is None:
         return None
     rows = [row for row in trained[0].histogram if row.kind == "train"]

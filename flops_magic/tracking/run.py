@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from flops_magic.monitoring.child_processes.children import ChildProcesses
     from flops_magic.monitoring.meter import Step, TrainerMeter
 
+# How much a killed process loses, at about the time of one step more.
 _JOURNAL_EVERY_S = 5.0
 
 
@@ -123,13 +124,17 @@ class TrackedRun:
             if self.folder is not None:
                 self._journal = Journal(self.folder, self.id)
             self._resources = undo.pop_all()
+        # After the patches: a driver that hangs must not leave Trainers unwatched.
         self._poller = NvmlPoller()
         self._poller.start()
         self._measuring = True
         if self.display is not None:
             self._quietly(lambda display: display.show(self.progress()))
+            # Daemon: a display must never keep the interpreter from ending.
             ticker = threading.Thread(target=self._tick, daemon=True)
             ticker.start()
+            # Callbacks run in reverse: the stop is set first, then the thread is
+            # joined.
             self._resources.callback(ticker.join, 2.0)
             self._resources.callback(self._stop.set)
         return self
@@ -170,7 +175,7 @@ class TrackedRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish; whatever was raised passes on unchanged."""
+        """Finish; an error of the block is raised on, unchanged."""
         if kind is None:
             self.finish("completed")
         else:
@@ -196,7 +201,7 @@ class TrackedRun:
         return self._judge.moment(outcome=outcome).progress
 
     def _stepped(self, step: Step) -> None:
-        """Hold a step against the line once, and hand on what was found."""
+        """Compare a step with the line once, and hand the result on."""
         # what waits on the device is in the figure only after it was read
         moment = self._judge.moment(self.meter.now() if self._line.reads() else step)
         self._line.stepped(moment)
@@ -254,6 +259,7 @@ class TrackedRun:
         """Write ``flops_meter.json``; return whether that left a gap."""
         if self.folder is None or self.record is None or self.sealed is None:
             return False
+        # torchrun and accelerate set RANK; two writers would overwrite each other.
         if int(os.environ.get("RANK", "0")):
             return False  # the first process writes for all
         gaps = len(self.meter.gaps)
