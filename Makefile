@@ -49,7 +49,7 @@ check: static
 	$(VENV)/bin/python -m pytest $(PARALLEL) -m 'not slow' $(FAST)
 
 test: static
-	$(VENV)/bin/python -m pytest $(PARALLEL) --cov
+	$(VENV)/bin/python -m pytest $(PARALLEL) --cov=flops_magic --cov-fail-under=88
 
 test-sagemaker: $(SAGEMAKER)/ready
 	$(SAGEMAKER)/bin/python -m pytest $(PARALLEL)
