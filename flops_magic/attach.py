@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from flops_magic.ai_act.original_model import Original, Question
+from flops_magic.ai_act.original_model import OriginalModel
+from flops_magic.ai_act.original_options import OriginalOptions
 from flops_magic.tracking.run import TrackedRun
 from flops_magic.tracking.stop_rule import parse_share
 
@@ -15,7 +16,7 @@ def attach_to_trainers(
     folder: str | Path | None = None,
     model: Any = None,
     stop_at: float | str | None = None,
-    **original: Unpack[Question],
+    **original: Unpack[OriginalOptions],
 ) -> TrackedRun:
     """Measure every Hugging Face Trainer that is made or trained inside the block.
 
@@ -32,7 +33,8 @@ def attach_to_trainers(
             stopped, a checkpoint saved; a loop of your own has to ask
             ``run.should_stop`` after each step.
         original: what is known of the original model, such as ``base_model`` and
-            ``original_flops``; all of them: ``ai_act.original_model.Question``.
+            ``original_flops``; all of it:
+            ``flops_magic.ai_act.original_options.OriginalOptions``.
 
     Returns:
         A context manager; ``.record`` and ``.sealed`` are there after the block.
@@ -43,7 +45,7 @@ def attach_to_trainers(
         MissingPackageError: at the block's start, without torch or transformers.
     """
     return TrackedRun(
-        Original.of(**original),
+        OriginalModel.of(**original),
         Path(folder) if folder is not None else None,
         models=None if model is None else lambda: {"model": model},
         stop_at=None if stop_at is None else parse_share(stop_at),

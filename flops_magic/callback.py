@@ -9,11 +9,13 @@ from typing import Any, Unpack
 
 from transformers import TrainerCallback
 
-from flops_magic.ai_act.original_model import Question
-from flops_magic.attach import attach_to_trainers
+from flops_magic.ai_act.original_model import OriginalModel
+from flops_magic.ai_act.original_options import OriginalOptions
 from flops_magic.display.text import TextDisplay
+from flops_magic.gaps import guard
 from flops_magic.monitoring.trainer_patches import stop_if_asked
 from flops_magic.tracking.run import TrackedRun
+from flops_magic.tracking.stop_rule import parse_share
 
 
 class FlopsMeterCallback(TrainerCallback):
@@ -34,7 +36,7 @@ class FlopsMeterCallback(TrainerCallback):
         stop_at: share of the line, such as 0.9, before which training is stopped, a
             checkpoint saved.
         original: what else is known of the original model, such as ``original_flops``;
-            ``flops_magic.ai_act.original_model.Question`` has them all.
+            ``flops_magic.ai_act.original_options.OriginalOptions`` has them all.
 
     Raises:
         UnknownModelError: when ``base_model`` is not in the registry.
@@ -48,33 +50,34 @@ class FlopsMeterCallback(TrainerCallback):
         output_dir: str | Path | None = None,
         quiet: bool = False,
         stop_at: float | str | None = None,
-        **original: Unpack[Question],
+        **original: Unpack[OriginalOptions],
     ) -> None:
-        self._question = original
         if base_model is not None:
-            self._question["base_model"] = base_model
+            original["base_model"] = base_model
+        self._original = OriginalModel.of(**original)
         self._output_dir = output_dir
         self._quiet = quiet
-        self._stop_at = stop_at
-        self.run: TrackedRun | None = None
-        self._new_run(output_dir)
+        self._stop_at = None if stop_at is None else parse_share(stop_at)
+        self.run: TrackedRun | None = self._new_run(output_dir)
 
     def _new_run(self, folder: str | Path | None) -> TrackedRun:
-        self.run = attach_to_trainers(
-            folder=folder, stop_at=self._stop_at, **self._question
+        return TrackedRun(
+            self._original,
+            None if folder is None else Path(folder),
+            stop_at=self._stop_at,
         )
-        return self.run
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
         """Begin a run; each ``train()`` is one."""
-        run = self._new_run(self._output_dir or args.output_dir)
+        self.run = run = self._new_run(self._output_dir or args.output_dir)
         if not self._quiet and args.process_index == 0:
             run.display = TextDisplay(sys.stderr)
         run.start()
-        run.meter.watch_model(model, role="trained")
-        run.meter.enter_training(args, state, model, kwargs)
+        with guard(run.meter.gap, "the beginning of training"):
+            run.meter.watch_model(model, role="trained")
+            run.meter.enter_training(args, state, model, kwargs)
         atexit.register(run.finish, "failed")
         run.meter.on_training()
 
@@ -87,20 +90,16 @@ class FlopsMeterCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Read the device: the Trainer has just waited for its loss."""
         if self.run is not None and self.run.record is None:
-            try:
+            with guard(self.run.meter.gap, "what was summed on the device"):
                 self.run.meter.read_device()
-            except Exception as error:  # noqa: BLE001 a broken meter stops no training
-                self.run.meter.gap("what was summed on the device", error)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Seal the run."""
         run = self.run
         if run is None or run.record is not None:
             return
-        try:
+        with guard(run.meter.gap, "the other processes"):
             run.meter.gather()
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            run.meter.gap("the other processes", error)
         early = state.max_steps and state.global_step < state.max_steps
         interrupted = early and not run.meter.stop_now
         run.finish("interrupted" if interrupted else "completed")

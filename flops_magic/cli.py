@@ -1,60 +1,47 @@
-"""The command line: ``flops-magic``. Exit 0 holds, 1 does not, 2 used wrongly."""
+"""The command line: ``flops-magic``. Exit 0 holds, 1 does not, 2 used wrongly.
+
+One function is one command, and one row of ``COMMANDS`` says what it takes. Each
+function imports what it needs: ``verify`` has to work where nothing is installed.
+"""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flops_magic.errors import FlopsMagicError, InputError, VerificationError
-from flops_magic.options import ORIGINAL_OPTIONS, REPORT_OPTIONS, question
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that answers a typo in one line, with near names."""
-
-    def error(self, message: str) -> NoReturn:
-        if typo := re.search(r"unrecognized arguments: (\S+)", message):
-            known = [s for a in self._actions for s in a.option_strings]
-            near = difflib.get_close_matches(typo[1], known, 2)
-            message = f"unknown option {typo[1]!r}" + _near(near)
-        elif typo := re.search(r"invalid choice: '([^']+)'", message):
-            commands = [str(c) for a in self._actions for c in a.choices or ()]
-            near = difflib.get_close_matches(typo[1], commands, 2)
-            if near:
-                message = f"unknown {typo[1]!r}" + _near(near)
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def _near(names: Sequence[str]) -> str:
-    return f"; near: {', '.join(names)}" if names else ""
+from flops_magic.errors import FlopsMagicError, InputError
+from flops_magic.near_names import near
+from flops_magic.options import (
+    ESTIMATE_OPTIONS,
+    ORIGINAL_OPTIONS,
+    REPORT_OPTIONS,
+    TRACK_OPTIONS,
+    Option,
+    declared_flops,
+    estimate_arguments,
+    option,
+    question,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = _build_parser()
-    args, extra = parser.parse_known_args(argv)
+    args, extra = _build_parser().parse_known_args(argv)
     if extra and args.run is not track:
-        args.parser.error(f"unrecognized arguments: {' '.join(extra)}")
+        args.parser.refuse(extra[0])
     args.extra = extra
     try:
         return int(args.run(args) or 0)
-    except VerificationError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except InputError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
     except FlopsMagicError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
-        return 0
+        return 0  # whoever read the output, such as ``head``, has had enough
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -71,7 +58,7 @@ def verify(args: argparse.Namespace) -> int:
             continue
         print(f"{path}: holds; {len(report.records)} record(s)")
         for sealed, record in report.records:
-            verdict = record.decision["verdict"] if record.decision else "no verdict"
+            verdict = record.decision.verdict if record.decision else "no verdict"
             print(
                 f"  {record.run.started_at[:19]} {record.run.outcome}: direct "
                 f"{record.flops.direct:,} FLOP, {verdict}, sha256 {sealed.sha256[:12]}"
@@ -136,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         )
     except FlopsMagicError:
         raise
-    except Exception as error:  # noqa: BLE001 a cell may raise anything
+    except Exception as error:  # noqa: BLE001 the notebook's own error, shown as such
         lines = str(error).strip().splitlines() or [""]
         print(f"{type(error).__name__}: {lines[-1]}", file=sys.stderr)
         print(f"what ran is kept in {args.output or args.notebook}", file=sys.stderr)
@@ -149,30 +136,7 @@ def estimate(args: argparse.Namespace) -> None:
     """Print what fine-tuning will cost."""
     from flops_magic.estimation.estimator import estimate
 
-    targets = args.lora_targets or ""
-    found = estimate(
-        args.model,
-        tokens=args.tokens,
-        seq_len=args.seq_len,
-        target_len=args.target_len,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        methods=args.method,
-        lora_rank=args.lora_rank,
-        lora_targets=targets.split(",") if "," in targets else targets or None,
-        trainable=args.trainable,
-        gradient_checkpointing=args.gradient_checkpointing,
-        dataset=args.dataset,
-        tokenizer=args.tokenizer,
-        text_field=args.text_field,
-        packing=args.packing,
-        images=args.images,
-        image_size=args.image_size,
-        audio_s=args.audio_s,
-        accelerator=args.accelerator,
-        mfu=args.mfu,
-        **question(args),
-    )
+    found = estimate(**estimate_arguments(args))
     print(found)
     if args.plot:
         try:
@@ -191,7 +155,8 @@ def track(args: argparse.Namespace) -> None:
     run_script(
         args.script,
         args.extra,
-        folder=args.folder,
+        folder=args.folder or ".",
+        declared=declared_flops(args.declare),
         stop_at=args.stop_at,
         **question(args),
     )
@@ -199,18 +164,10 @@ def track(args: argparse.Namespace) -> None:
 
 def models(args: argparse.Namespace) -> None:
     """List base models, or show one."""
-    from flops_magic.display.registry_text import base_model_lines, base_model_text
-    from flops_magic.registry.base_models import lookup, search
+    from flops_magic.display.registry_text import base_model_text, found_lines
+    from flops_magic.registry.base_models import lookup
 
-    if args.id:
-        print(base_model_text(lookup(args.id)))
-        return
-    found = search(args.search or "")
-    if not found:
-        raise InputError(
-            f"no base model has all the words of {args.search!r}; try fewer of them"
-        )
-    print(base_model_lines(found))
+    print(base_model_text(lookup(args.id)) if args.id else found_lines(args.search))
 
 
 def accelerators(args: argparse.Namespace) -> None:
@@ -223,76 +180,104 @@ def accelerators(args: argparse.Namespace) -> None:
         print(f"{row.name:<28} {', '.join(figures)} TFLOP/s dense")
 
 
+@dataclass(frozen=True)
+class Command:
+    """One command of ``flops-magic``, named after the function that runs it.
+
+    Attributes:
+        run: takes what was parsed and returns the exit code; None for 0.
+        options: what it takes of its own.
+        asks_original: whether it takes the options of the original model too.
+    """
+
+    run: Callable[[argparse.Namespace], int | None]
+    options: tuple[Option, ...] = ()
+    asks_original: bool = False
+
+
+_ABOUT = (
+    "Training compute of fine-tuning: estimated, measured, judged and verified. Exit "
+    "code 0: holds; 1: does not hold; 2: used wrongly."
+)
+_FILE = option("file", "a notebook, flops_meter.json, journal or extracted record")
+_FILES = option("files", "notebooks, flops_meter.json files, …", nargs="+")
+_PLOT = option("--plot", "write a bar chart", metavar="FILE")
+_SCRIPT = option("script", "a Python script; what follows are its arguments")
+
+COMMANDS = (
+    Command(estimate, (*ESTIMATE_OPTIONS, _PLOT), asks_original=True),
+    Command(track, (_SCRIPT, *TRACK_OPTIONS), asks_original=True),
+    Command(
+        run,
+        (
+            option("notebook", "the notebook to execute"),
+            option("--output", "where to write it; in place by default"),
+            option("--timeout", "seconds a cell may take", type=int),
+            option("--kernel", "name of the kernel; by default the notebook's own"),
+            option(
+                "--fresh",
+                "start without the records of earlier runs",
+                action="store_true",
+            ),
+        ),
+    ),
+    Command(
+        embed,
+        (
+            option("notebook", "the notebook that gets the records"),
+            option("--record", "a flops_meter.json or a journal; else its outputs'"),
+        ),
+    ),
+    Command(extract, (_FILE, option("--to", "a folder, one file a record"))),
+    Command(show, (_FILE,)),
+    Command(report, (_FILES, *REPORT_OPTIONS)),
+    Command(verify, (_FILES,)),
+    Command(
+        models,
+        (
+            option("id", "show one model", nargs="?"),
+            option("--search", "words of id, family or developer", default=""),
+        ),
+    ),
+    Command(accelerators),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line, a typo with near names."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def refuse(self, typed: str) -> NoReturn:
+        """Answer what no option takes."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        kind = "option" if typed.startswith("-") else "argument"
+        self.error(f"unknown {kind} {typed!r}{near(typed, known)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse's own name (Python 3.11 to 3.14): it raises for what is not among
+        # the choices. Were it gone, argparse would list them, without near names.
+        choices = action.choices or ()
+        if value not in choices and (offer := near(str(value), map(str, choices))):
+            self.error(f"unknown {value!r}{offer}")
+        super()._check_value(action, value)
+
+
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="flops-magic", description=__doc__, allow_abbrev=False)
+    parser = _Parser(prog="flops-magic", description=_ABOUT, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(run: Callable[..., Any], name: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=run.__doc__, allow_abbrev=False)
-        sub.set_defaults(run=run, parser=sub)
-        return sub
-
-    one = command(estimate, "estimate")
-    one.add_argument("model", help="folder, Hub id, or recipe YAML")
-    one.add_argument("--tokens", help="tokens an epoch: 25M")
-    one.add_argument("--seq-len", help="positions a sequence")
-    one.add_argument("--target-len", help="positions of an encoder-decoder's target")
-    one.add_argument("--epochs", help="1 by default")
-    one.add_argument("--batch-size", type=int, help="sequences a forward call")
-    one.add_argument("--method", action="append", help="repeat for several")
-    one.add_argument("--lora-rank", type=int, help="16 by default")
-    one.add_argument("--lora-targets", help="module names, by comma")
-    one.add_argument("--trainable", action="append", help="pattern; or Spectrum's YAML")
-    one.add_argument("--dataset", help="rows to count: a .jsonl or .txt file")
-    one.add_argument("--tokenizer", help="counts them; a folder")
-    one.add_argument("--text-field", help="the field that holds the text")
-    one.add_argument("--images", type=int, help="images a sequence, or tiles")
-    one.add_argument("--image-size", help="HEIGHTxWIDTH in pixels: 896x896")
-    one.add_argument("--audio-s", type=float, help="seconds of sound a sequence")
-    one.add_argument("--packing", action="store_true", default=None)
-    one.add_argument("--gradient-checkpointing", action="store_true", default=None)
-    one.add_argument("--accelerator", help="for hours and energy: H100")
-    one.add_argument("--mfu", type=float, help="utilisation to expect: 0.4")
-    one.add_argument("--plot", metavar="FILE", help="write a bar chart")
-    _add_question(one)
-    one = command(track, "track")
-    one.add_argument("script", help="a Python script; what follows are its arguments")
-    one.add_argument("--folder", default=".", help="where flops_meter.json goes")
-    stop = "stop Trainers before this share of the line, a checkpoint saved: 0.9"
-    one.add_argument("--stop-at", metavar="SHARE", help=stop)
-    _add_question(one)
-    one = command(run, "run")
-    one.add_argument("notebook")
-    one.add_argument("--output", help="where to write it; in place by default")
-    one.add_argument("--timeout", type=int, help="seconds a cell may take")
-    one.add_argument("--kernel", help="name of the kernel")
-    fresh = "start without the records of earlier runs"
-    one.add_argument("--fresh", action="store_true", help=fresh)
-    one = command(embed, "embed")
-    one.add_argument("notebook")
-    one.add_argument("--record", help="a flops_meter.json, or a journal")
-    one = command(extract, "extract")
-    one.add_argument("file")
-    one.add_argument("--to", help="a folder, one file a record")
-    one = command(show, "show")
-    one.add_argument("file")
-    one = command(report, "report")
-    one.add_argument("files", nargs="+", metavar="FILE")
-    for flag, options in REPORT_OPTIONS:
-        one.add_argument(flag, **options)
-    one = command(verify, "verify")
-    one.add_argument("files", nargs="+")
-    one = command(models, "models")
-    one.add_argument("id", nargs="?", help="show one model")
-    one.add_argument("--search", help="words of id, family or developer")
-    command(accelerators, "accelerators")
+    for command in COMMANDS:
+        told = command.run.__doc__
+        sub = commands.add_parser(command.run.__name__, help=told, allow_abbrev=False)
+        sub.set_defaults(run=command.run, parser=sub)
+        for name, settings in command.options:
+            sub.add_argument(name, **settings)
+        if command.asks_original:
+            group = sub.add_argument_group("the original model")
+            for name, settings in ORIGINAL_OPTIONS:
+                group.add_argument(name, **settings)
     return parser
-
-
-def _add_question(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the original model")
-    for flag, options in ORIGINAL_OPTIONS:
-        group.add_argument(flag, **options)
 
 
 if __name__ == "__main__":

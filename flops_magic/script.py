@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flops_magic.ai_act.original_model import Original
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.display.text import TextDisplay
 from flops_magic.errors import InputError
 from flops_magic.evidence.seal import text_sha256
@@ -21,8 +21,9 @@ def run_script(
     arguments: Sequence[str],
     *,
     folder: str,
+    declared: Mapping[str, int] | None = None,
     stop_at: str | None = None,
-    **question: Any,
+    **original: Any,
 ) -> None:
     """Run a script as ``__main__``; what it raises passes through, recorded.
 
@@ -30,8 +31,10 @@ def run_script(
         script: path of the script.
         arguments: its ``sys.argv[1:]``.
         folder: where ``flops_meter.json`` goes.
+        declared: FLOP that contributed elsewhere, by reason.
         stop_at: share of the line before which Trainers are stopped; None for none.
-        question: what is known of the original, see ``ai_act.original_model.Question``.
+        original: what is known of the original model; all of it:
+            ``flops_magic.ai_act.original_options.OriginalOptions``.
 
     Raises:
         InputError: when there is no such script or folder.
@@ -42,10 +45,11 @@ def run_script(
     if not Path(folder).is_dir():
         raise InputError(f"no folder {folder!r}; make it, or name another --folder")
     tracked = TrackedRun(
-        original=Original.of(**question),
+        original=OriginalModel.of(**original),
         folder=Path(folder),
         source_sha256=text_sha256(path.read_text(encoding="utf-8").strip()),
         display=TextDisplay(sys.stderr),
+        declared=declared or {},
         stop_at=None if stop_at is None else parse_share(stop_at),
     )
     argv, sys.argv = sys.argv, [script, *arguments]

@@ -3,15 +3,21 @@
 import json
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
-from flops_magic.ai_act.original_model import Original
+from flops_magic.ai_act.decision_table import judge
+from flops_magic.ai_act.original_model import OriginalModel
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.evidence.notebook import MIME, body_sha256
-from flops_magic.evidence.record import AuditRecord, ModelUse, Run
+from flops_magic.evidence.record import AuditRecord, ModelUse, Outcome, Run
 from flops_magic.evidence.seal import Sealed, seal
 from flops_magic.flops.histogram import HistogramRow, histogram_flops
 from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape
 from flops_magic.jupyter.notebook_view import record_bundle
 
+ORIGINAL = OriginalModel(
+    original_flops=3 * 10**12, original_is_gpai=True, systemic_risk=False
+)
 BODY = "trainer.train()"
 # the tiny Llama of the worked examples, full fine-tuning
 PROFILE = FlopsProfile(
@@ -39,18 +45,16 @@ def record(*, steps=5, run_id="a" * 32, gaps=(), model_id="tiny/llama", **change
             id=run_id,
             started_at="2026-11-24T09:00:00.000+00:00",
             ended_at="2026-11-24T09:00:12.500+00:00",
-            elapsed_s="12.500",
-            outcome="completed",
+            elapsed_s=Decimal("12.500"),
+            outcome=Outcome.COMPLETED,
             steps=steps,
             steps_planned=steps,
             source_sha256=body_sha256(BODY),
         ),
         models=(ModelUse(model_id, "trained", None, None, PROFILE, rows, 64 * steps),),
         flops=flops,
-        decision=Original(flops=3 * 10**12, is_gpai=True, systemic_risk=False)
-        .judge(flops, on=date(2026, 11, 24))
-        .to_dict(),
-        hardware={"devices": [], "reason": "no NVIDIA device"},
+        decision=judge(ORIGINAL, flops, on=date(2026, 11, 24)),
+        hardware=Hardware((), reason="no NVIDIA device"),
         gaps=gaps,
         versions={"python": "3.11"},
     )

@@ -6,9 +6,11 @@ anew; look at the difference before it is committed.
 
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 from flops_magic.ai_act.decision_table import decide
-from flops_magic.evidence.record import ModelUse
+from flops_magic.evidence.hardware import Device, Hardware
+from flops_magic.evidence.record import ModelUse, Outcome, TrainingData
 from flops_magic.evidence.seal import seal
 from flops_magic.tracking.record_builder import UNCERTAINTY, assumptions_of
 from tests import fakes
@@ -16,6 +18,16 @@ from tests import fakes
 DAY = date(2026, 11, 24)
 VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "flops-magic": "0.1.0"}
 H100 = "NVIDIA H100 80GB HBM3"
+DEVICE = Device(
+    name=H100,
+    uuid="GPU-1",
+    samples=40_000,
+    longest_gap_s=Decimal("0.512"),
+    memory_peak_bytes=2**36,
+    busy_share=Decimal("0.9312"),
+    energy_j=Decimal("5400000000.000"),
+    energy_by="energy counter",
+)
 
 
 def decided(record, **original):
@@ -24,7 +36,7 @@ def decided(record, **original):
     decision = decide(
         flops.direct, flops_cumulative=flops.cumulative, on=DAY, **original
     )
-    return replace(record, decision=decision.to_dict())
+    return replace(record, decision=decision)
 
 
 def made(run_id="a" * 32, *, day=24, steps=5, **changes):
@@ -55,30 +67,20 @@ def below(run_id="a" * 32, **changes):
 
 def over():
     """Over a third of an original with systemic risk, on two metered devices."""
-    device = {
-        "name": H100,
-        "uuid": "GPU-1",
-        "samples": "40000",
-        "longest_gap_s": "0.512",
-        "memory_peak_bytes": "68719476736",
-        "busy_share": "0.9312",
-        "energy_j": "5400000000.000",
-        "energy_by": "energy counter",
-    }
+    pair = (DEVICE, replace(DEVICE, uuid="GPU-2"))
     record = made(
         "b" * 32,
         model_id="acme/frontier-9",
         run={
-            "elapsed_s": "12.500",
             "crossing_foreseen_at": "2026-11-20T18:30:00.000+00:00",
         },
         declared={"synthetic-data": 21_000_000},
-        hardware={"devices": [device, device | {"uuid": "GPU-2"}], "gaps": []},
-        data={"world_size": "2", "num_train_epochs": "1.0"},
+        hardware=Hardware(pair, gaps=()),
+        data=TrainingData(world_size=2, num_train_epochs="1.0"),
     )
     record = replace(
         record,
-        run=replace(record.run, elapsed_s="777600.250"),
+        run=replace(record.run, elapsed_s=Decimal("777600.250")),
         flops=replace(record.flops, declared=21_000_000),
     )
     span = {
@@ -97,7 +99,7 @@ def over():
 
 def recovered():
     """A journal of a run that died: one model was not counted, so no verdict."""
-    record = made("c" * 32, run={"outcome": "recovered", "steps_planned": 50})
+    record = made("c" * 32, run={"outcome": Outcome.RECOVERED, "steps_planned": 50})
     rows = (replace(record.models[0].histogram[0], kind="reference"),)
     lost = ModelUse("acme/unknown", "reference", None, None, None, rows)
     return replace(
@@ -106,7 +108,7 @@ def recovered():
         undecided="the operations of acme/unknown could not be counted, so the total "
         "is a lower bound; see the gaps",
         gaps=("acme/unknown: its operations could not be counted",),
-        hardware={},
+        hardware=None,
     )
 
 

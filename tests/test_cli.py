@@ -32,7 +32,7 @@ def test_models_are_searched_by_words(capsys):
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["models", "Qwen/Qwen3-9B"], "'Qwen/Qwen3-8B'"),
+        (["models", "Qwen/Qwen3-9B"], ", Qwen/Qwen3-8B, "),
         (["models", "--search", "nonesuch"], "no base model has all the words"),
         (["modles"], "unknown 'modles'; near: models"),
         (["verify", "nowhere.ipynb"], "cannot read"),

@@ -31,14 +31,7 @@ HEAVY = [
 BROAD = {
     "gaps.py": 1,  # the guard
     "profiling/op_counter.py": 1,  # the operation is named as unknown
-    "monitoring/pass_hooks.py": 1,
-    "monitoring/live_counter.py": 1,
-    "monitoring/loop_patches.py": 2,
-    "monitoring/meter.py": 4,
-    "monitoring/trainer_patches.py": 4,
-    "callback.py": 2,
     "monitoring/nvml.py": 3,
-    "tracking/run.py": 2,
     "jupyter/server.py": 1,
     "cli.py": 1,  # a notebook's cell may raise anything
 }
@@ -107,7 +100,7 @@ def test_a_module_is_short_and_opens_with_its_one_idea(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_module_raises_errors_of_the_tree_and_asserts_nothing(path):
     tree = ast.parse(path.read_text())
-    allowed = set(errors.__all__) | {"AttributeError", "type"}
+    allowed = set(errors.__all__) | {"AttributeError", "type", "_wrong"}
     if path.parent.name in CATCHING:
         allowed |= {"TypeError", "ValueError", "ImportError"}
     for node in ast.walk(tree):

@@ -26,7 +26,7 @@ COMMANDS = {
     "run": "--fresh --kernel --output --timeout notebook",
     "show": "file",
     "track": (
-        "--base-model --folder --not-on-union-market --original "
+        "--base-model --declare --folder --not-on-union-market --original "
         "--original-flops --original-is-gpai --original-parameters "
         "--original-source --original-tokens --same-provider --stop-at "
         "--systemic-risk script"

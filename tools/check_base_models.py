@@ -19,6 +19,7 @@ from flops_magic.ai_act.thresholds import law
 from flops_magic.errors import QuantityError
 from flops_magic.flops.formulas import six_pd
 from flops_magic.flops.units import parse_decimal, short
+from flops_magic.registry.base_models import Caveat
 from flops_magic.registry.datafile import read_text
 
 COUNTS = ("params_total", "params_active", "tokens", "flop_published", "flop_estimated")
@@ -33,10 +34,13 @@ METHODS = (
 )
 SURE = ("high", "medium", "low")
 RISK = ("yes", "no", "unknown")
+# low confidence has a column of its own
+CAVEATS = tuple(one for one in Caveat if one != Caveat.LOW_CONFIDENCE)
 COLUMNS = [
     *("family", "model_id", "aliases", "developer", "release"),
     *COUNTS,
-    *("method", "confidence", "systemic_risk", "derived_from", "notes"),
+    *("method", "confidence", "systemic_risk", "derived_from"),
+    *("other_provider", "caveats", "notes"),
     *("source_1", "source_2", "as_of"),
 ]
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
@@ -84,6 +88,13 @@ def check_row(row, known):
         )
         if row[name] not in words
     ]
+    strange = [one for one in row["caveats"].split(";") if one and one not in CAVEATS]
+    if strange:
+        errors.append(f"caveats {strange} are none of {', '.join(CAVEATS)}")
+    # who made what it was made from decides which of the two is the original
+    provider = ("yes", "no") if row["derived_from"] else ("",)
+    if row["other_provider"] not in provider:
+        errors.append(f"other_provider {row['other_provider']!r} is none of {provider}")
     if not row["source_1"].strip():
         errors.append("no source")
     if not DATE.fullmatch(row["release"]):
@@ -126,7 +137,7 @@ def figures(row, counts):
         errors.append("systemic risk with far less than 10^25 FLOP")
     formula = by_formula(counts)
     stated = counts["flop_estimated"]
-    exact = "LOWER BOUND" in row["notes"] or row["method"] != "6ND"
+    exact = Caveat.LOWER_BOUND in row["caveats"].split(";") or row["method"] != "6ND"
     if formula and stated and not exact and abs(formula - stated) > stated * ROUNDING:
         errors.append(f"{short(stated)} is not 6·P·D, {short(formula)}")
     return errors

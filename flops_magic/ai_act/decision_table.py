@@ -21,15 +21,12 @@ row   situation                                              strictly greater th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
-from typing import Any
 
-from flops_magic.ai_act.decision import Decision, Facts
-from flops_magic.ai_act.explanations import consequence, explain, line_text
-from flops_magic.ai_act.flags import exceeds_high_impact, flags
-from flops_magic.ai_act.original_compute import with_original
+from flops_magic.ai_act.decision import Comparison, Decision, Facts, OriginalFacts
+from flops_magic.ai_act.flags import exceeds_high_impact
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.thresholds import (
     Law,
     in_force,
@@ -39,7 +36,9 @@ from flops_magic.ai_act.thresholds import (
     straddles,
     today,
 )
+from flops_magic.ai_act.wordings import CURRENT, wording_of
 from flops_magic.errors import InputError
+from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.units import parse_count
 
 # Point numbers as adopted; the text of July 2025 prints 57 to 130 three higher.
@@ -53,7 +52,6 @@ _POINTS = {
     "row-6": "17",
 }
 _JULY_PRINT = {"22": "23", "57": "60", "60": "63", "61": "64", "67": "70", "17": "17"}
-_COUNTS = ("flops_direct", "flops_cumulative", "original_flops", "registry_flops")
 
 
 def decide(
@@ -114,71 +112,126 @@ def decide(
             f"flops_cumulative {cumulative} is less than flops_direct {direct}, which "
             "it includes; add what contributed besides"
         )
-    day = on or today()
-    risk = status("systemic_risk", systemic_risk)
-    facts = Facts(
-        direct,
-        cumulative,
-        None,
-        "",
-        base_model=base_model or "",
-        systemic_risk=risk,
-        systemic_risk_source="" if systemic_risk is None else "given by the user",
-        original_is_gpai=status("original_is_gpai", original_is_gpai),
+    original = OriginalModel.read(
+        base_model=base_model,
+        original_flops=original_flops,
+        original_tokens=original_tokens,
+        original_parameters=original_parameters,
+        original_source=original_source,
+        original_inestimable=original_inestimable,
+        systemic_risk=systemic_risk,
+        original_is_gpai=original_is_gpai,
         same_provider=same_provider,
         union_market=union_market,
+    )
+    day = on or today()
+    known = original.resolve(
+        trained_parameters=trained_parameters, numbers=in_force(laws(), day)
+    )
+    return decide_facts(facts_of(known, direct, cumulative, day))
+
+
+def judge(
+    original: OriginalModel,
+    flops: FlopTotals,
+    trained_id: str | None = None,
+    trained_parameters: int | None = None,
+    on: date | None = None,
+) -> Decision:
+    """Return the decision on one finished or planned run.
+
+    Args:
+        original: what the user says of the original model.
+        flops: what the run costs.
+        trained_id: the trained model's own name, used where ``original`` has none.
+        trained_parameters: its parameters, adapters left out.
+        on: the day of the decision; today by default.
+
+    Raises:
+        UnknownModelError, UnknownOriginalError, InputError: as
+            ``OriginalModel.resolve`` does.
+    """
+    day = on or today()
+    numbers = in_force(laws(), day)
+    known = original.resolve(trained_id, trained_parameters, numbers=numbers)
+    return decide_facts(facts_of(known, flops.direct, flops.cumulative, day))
+
+
+def facts_of(
+    original: OriginalFacts, flops_direct: int, flops_cumulative: int, day: date
+) -> Facts:
+    """Return all that a decision rests on; the registry is not asked.
+
+    Args:
+        original: what is known of the original, resolved before.
+        flops_direct: FLOPs directly contributing to parameter updates.
+        flops_cumulative: those, and what else contributed to capabilities.
+        day: of the decision; it selects the rules in force.
+    """
+    return Facts(
+        **vars(original),
+        flops_direct=flops_direct,
+        flops_cumulative=flops_cumulative,
         rules_version=in_force(laws(), day).version,
         known_on=day.isoformat(),
     )
-    return decide_facts(
-        with_original(
-            facts,
-            flops=original_flops,
-            source=original_source,
-            tokens=original_tokens,
-            parameters=original_parameters,
-            trained_parameters=trained_parameters,
-            inestimable=original_inestimable,
-            ask_registry_for_risk=systemic_risk is None,
-        )
+
+
+def verdict_with(comparison: Comparison, more_flops: int) -> str:
+    """Return the verdict that further training FLOPs of the run would lead to."""
+    numbers = law(comparison.facts.rules_version or None)
+    compared = comparison.compared + more_flops
+    return _verdict(comparison.rule, compared, comparison.threshold, numbers)
+
+
+def recompute(decision: Decision) -> Decision:
+    """Return what the decision's own facts give, by its rules and in its wording.
+
+    Raises:
+        InputError: for rules or a wording that this release does not know.
+        ValueError: when ``known_on`` is no day.
+    """
+    return decide_facts(decision.facts, wording=decision.wording)
+
+
+def decide_facts(facts: Facts, *, wording: str = CURRENT) -> Decision:
+    """Return the decision that the facts give, by the rules that they name.
+
+    Args:
+        facts: what it rests on.
+        wording: the version of its sentences.
+
+    Raises:
+        InputError: for rules or a wording that this release does not know.
+    """
+    numbers = law(facts.rules_version or None)
+    words = wording_of(wording)
+    found = compare(facts, wording=wording)
+    held = found.rule, found.verdict, found.compared, found.threshold
+    point = _POINTS[found.rule]
+    return Decision(
+        **vars(found),
+        rows_met=_rows_met(facts, found.rule, found.compared, found.threshold, numbers),
+        paragraph=point,
+        paragraph_july=_JULY_PRINT[point],
+        explanation=words.explain(*held, facts, numbers),
+        consequence=words.consequence(
+            found.rule, found.verdict, facts.known_on, numbers
+        ),
+        flags=tuple(words.flags(facts, *held, numbers)),
+        wording=wording,
     )
 
 
-def status(name: str, value: bool | str | None) -> bool | None:
-    """Read a yes, a no or an unknown; the text "no" is true to Python.
+def compare(facts: Facts, *, wording: str = CURRENT) -> Comparison:
+    """Hold the facts' FLOPs against their line: what a step of a run needs to know.
+
+    Args:
+        facts: what is compared.
+        wording: the version of the few words that name the line.
 
     Raises:
-        InputError: for another word.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    words = {"yes": True, "no": False, "unknown": None}
-    if value not in words:
-        raise InputError(
-            f"{name}={value!r} is no status; pass True, False or None, or the words "
-            "'yes', 'no' or 'unknown'"
-        )
-    return words[value]
-
-
-def recompute(tree: Mapping[str, Any]) -> Decision:
-    """Return the decision that the facts in a record give, the registry left alone.
-
-    Raises:
-        InputError, KeyError, TypeError: when the facts cannot be read.
-    """
-    facts = dict(tree["facts"])
-    for name in _COUNTS:
-        if (value := facts.get(name)) is not None:
-            facts[name] = parse_count(value)
-    return decide_facts(Facts(**facts))
-
-
-def decide_facts(facts: Facts) -> Decision:
-    """Return the decision that the facts give, by the rules that they name.
-
-    Raises:
-        InputError: for rules that this release does not know.
+        InputError: for rules or a wording that this release does not know.
     """
     numbers = law(facts.rules_version or None)
     rule, threshold, notion = _rule(facts, numbers)
@@ -190,22 +243,14 @@ def decide_facts(facts: Facts) -> Decision:
     line = threshold
     if rule == "row-6" and threshold is not None:
         line = max(threshold - (facts.original_flops or 0), Fraction(0))
-    verdict = _verdict(rule, compared, threshold, numbers)
-    point = _POINTS[rule]
-    return Decision(
+    return Comparison(
         rule=rule,
-        rows_met=_rows_met(facts, rule, compared, threshold, numbers),
-        verdict=verdict,
+        verdict=_verdict(rule, compared, threshold, numbers),
         compared=compared,
         compared_notion=notion,
         threshold=threshold,
         line=line,
-        line_text=line_text(rule, numbers),
-        paragraph=point,
-        paragraph_july=_JULY_PRINT[point],
-        explanation=explain(rule, verdict, compared, threshold, facts, numbers),
-        consequence=consequence(rule, verdict, facts.known_on, numbers),
-        flags=tuple(flags(facts, rule, verdict, compared, threshold, numbers)),
+        line_text=wording_of(wording).line_text(rule, numbers),
         facts=facts,
     )
 

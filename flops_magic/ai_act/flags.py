@@ -77,7 +77,7 @@ def _on_the_original(facts: Facts, numbers: Law) -> Iterator[str]:
             "settled: for counsel"
         )
     used, registered = facts.original_flops, facts.registry_flops
-    if facts.original_source.startswith("registry"):
+    if facts.basis.of_registry:
         for caveat in filter(None, facts.caveats.split("; ")):
             yield CAVEATS.get(caveat, caveat)
     elif used is not None and registered is not None:

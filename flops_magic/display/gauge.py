@@ -15,8 +15,7 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
-from flops_magic.display.card import scale_svg
-from flops_magic.display.scale import COLOURS, VERDICT_WORDS
+from flops_magic.display.scale import COLOURS, VERDICT_WORDS, gauge_svg
 from flops_magic.flops.units import (
     count_text,
     flop_text,
@@ -104,7 +103,7 @@ def gauge_html(progress: Progress) -> str:
         f"border-left:5px solid {colour};color:var(--jp-ui-font-color1,inherit);"
         'font-family:system-ui,sans-serif;font-size:13px;line-height:1.4">'
         f"<div><b>flops_magic</b> · {escape(VERDICT_WORDS[progress.verdict])} so far · "
-        f"<b>{share}</b></div>{scale_svg(progress.share, progress.verdict)}"
+        f"<b>{share}</b></div>{gauge_svg(progress.share, progress.verdict)}"
         f'<div style="display:flex;flex-wrap:wrap;gap:6px 22px">{table}</div>{warning}'
         '<div style="opacity:.7;font-size:11px;margin-top:6px">Interrupt the kernel '
         "(■) to stop; the record of what ran is kept.</div></div>"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from flops_magic.ai_act.thresholds import law
 from flops_magic.display.text import field_text
+from flops_magic.errors import InputError
 from flops_magic.flops.units import count_text, flop_text
-from flops_magic.registry.base_models import BaseModel, Match, chain
+from flops_magic.registry.base_models import BaseModel, Match, chain, search
 
 _RISK = {True: "yes", False: "no", None: "unknown"}
 
@@ -29,6 +30,27 @@ def base_model_text(match: Match) -> str:
     fields.append(("notes", model.notes))
     fields += [("source", source) for source in model.sources]
     return "\n".join([model.model_id, *(field_text(*field) for field in fields)])
+
+
+def found_lines(words: str, most: int | None = None) -> str:
+    """Search the base models, and return a line for each that was found.
+
+    Args:
+        words: of id, family or developer; nothing finds all.
+        most: show so many; None for all.
+
+    Raises:
+        InputError: when none has all the words.
+    """
+    found = search(words)
+    if not found:
+        raise InputError(
+            f"no base model has all the words of {words!r}; try fewer of them"
+        )
+    lines = [base_model_lines(found[:most])]
+    if more := len(found[len(found) if most is None else most :]):
+        lines.append(f"… and {more} more; add a word")
+    return "\n".join(lines)
 
 
 def base_model_lines(found: Sequence[BaseModel]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from fractions import Fraction
+from collections.abc import Callable
 from textwrap import fill
-from typing import Any, TextIO
+from typing import TextIO
 
+from flops_magic.ai_act.decision import Decision
 from flops_magic.display.scale import VERDICT_WORDS, position
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import Sealed
 from flops_magic.flops.units import (
@@ -120,7 +121,7 @@ def record_text(record: AuditRecord, sealed: Sealed) -> str:
 
 def verdict_words(record: AuditRecord) -> str:
     """Return the verdict in the words of the Guidelines."""
-    verdict = record.decision["verdict"] if record.decision else None
+    verdict = record.decision.verdict if record.decision else None
     return VERDICT_WORDS[verdict]
 
 
@@ -136,13 +137,7 @@ def summary(record: AuditRecord) -> list[tuple[str, str]]:
     fields.append(
         ("FLOP, executed", f"{grouped(flops.executed)}: {_categories(record)}")
     )
-    if record.decision and record.decision["share_of_line"]:
-        line = Fraction(record.decision["line"])
-        share = Fraction(record.decision["share_of_line"])
-        text = f"{flop_text(line)}, {record.decision['line_text']}"
-        fields.append(("line", text))
-        fields.append(("share of the line", percent_text(share)))
-        fields.append(("original", _original_text(record.decision["facts"])))
+    fields += _line_fields(record.decision)
     fields.append(("tokens", _tokens_text(record)))
     steps = f" of {run.steps_planned}" if run.steps_planned else ""
     fields.append(("optimizer steps", f"{run.steps}{steps}"))
@@ -151,7 +146,7 @@ def summary(record: AuditRecord) -> list[tuple[str, str]]:
     )
     fields.append(("hardware", _hardware_text(record.hardware)))
     if record.legacy:
-        legacy = f"{grouped(int(record.legacy['flops']))} by (4·N + 2·T)·D"
+        legacy = f"{grouped(record.legacy.flops)} by (4·N + 2·T)·D"
         fields.append(("for comparison", legacy))
     return fields
 
@@ -162,10 +157,10 @@ def statements(record: AuditRecord) -> list[str]:
     if record.run.stopped:
         lines.append(f"Training was {record.run.stopped}.")
     if record.decision:
-        lines.append(str(record.decision["explanation"]))
-        if record.decision["verdict"] == "over":
-            lines.append(str(record.decision.get("consequence", "")))
-        lines += [f"Note: {flag}." for flag in record.decision["flags"]]
+        lines.append(record.decision.explanation)
+        if record.decision.verdict == "over":
+            lines.append(record.decision.consequence)
+        lines += [f"Note: {flag}." for flag in record.decision.flags]
     else:
         lines.append(f"No verdict: {record.undecided}.")
     lines += [f"Gap: {gap}." for gap in record.gaps]
@@ -200,11 +195,18 @@ def _categories(record: AuditRecord) -> str:
     return ", ".join(found) or "nothing"
 
 
-def _original_text(facts: Mapping[str, Any]) -> str:
-    original = facts["original_flops"]
-    name = facts["base_model"] or "original"
-    value = flop_text(int(original)) if original else "unknown"
-    return f"{name}: {value} ({facts['original_source']})"
+def _line_fields(decision: Decision | None) -> list[tuple[str, str]]:
+    """Return the line, the share of it and the original; nothing without a share."""
+    if decision is None or decision.line is None or not decision.share_of_line:
+        return []
+    facts = decision.facts
+    original = flop_text(facts.original_flops) if facts.original_flops else "unknown"
+    name = facts.base_model or "original"
+    return [
+        ("line", f"{flop_text(decision.line)}, {decision.line_text}"),
+        ("share of the line", percent_text(decision.share_of_line)),
+        ("original", f"{name}: {original} ({facts.original_source})"),
+    ]
 
 
 def _tokens_text(record: AuditRecord) -> str:
@@ -220,11 +222,11 @@ def _dates(record: AuditRecord) -> str:
     return f"{record.run.started_at[:19]} to {record.run.ended_at[:19]} UTC"
 
 
-def _hardware_text(hardware: Mapping[str, Any]) -> str:
-    devices = hardware.get("devices") or []
-    if not devices:
-        return str(hardware.get("reason", "unknown"))
-    return ", ".join(str(device.get("name", "unknown")) for device in devices)
+def _hardware_text(hardware: Hardware | None) -> str:
+    if hardware is None:
+        return "unknown"
+    names = ", ".join(device.name for device in hardware.devices)
+    return names or hardware.reason or "unknown"
 
 
 def field_text(name: str, text: str) -> str:

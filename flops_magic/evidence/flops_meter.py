@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from flops_magic.evidence.codec import to_tree
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import Sealed
 from flops_magic.flops.units import order_of_magnitude, two_significant_figures
@@ -22,50 +23,66 @@ def flops_meter(record: AuditRecord, sealed: Sealed) -> dict[str, Any]:
         record: the record.
         sealed: the same, sealed; it goes under ``audit``.
     """
-    decision = record.decision or {}
-    facts = decision.get("facts", {})
     trained = [u for u in record.models if u.role == "trained" and u.profile]
     profile = trained[0].profile if trained else None
     rows = [r for use in record.models for r in use.histogram if r.kind == "train"]
-    original = facts.get("original_flops")
-    compared = decision.get("compared")
-    over = None if not decision else decision["verdict"] == "over"
-    devices = record.hardware.get("devices") or []
+    devices = record.hardware.devices if record.hardware else ()
     return {
         "Flops_architecture": str(record.flops.direct),
         "Flops_cumulative": str(record.flops.cumulative),
         "Flops_executed": str(record.flops.executed),
-        "Flops_hardware": record.hardware.get("flops_upper_bound"),
-        "Flops_original": original,
+        # readers of the AWS meter expect the key; a record holds no such estimate
+        "Flops_hardware": None,
         "Flops_two_significant_figures": two_significant_figures(record.flops.direct),
         "Flops_order_of_magnitude": order_of_magnitude(record.flops.direct),
         "N_total": None if profile is None else str(profile.parameters_total),
         "N_trainable": None if profile is None else str(profile.parameters_trainable),
         "tokens_processed": str(sum(row.total.tokens for row in rows)),
-        "threshold_type": decision.get("rule"),
-        "threshold_value": decision.get("threshold"),
-        "pct_of_pretrain": _percent(compared, original),
-        "exceeds_30pct": over,
-        "exceeds_one_third": over,
-        "verdict": decision.get("verdict"),
-        "explanation": decision.get("explanation", record.undecided),
+        **_judged(record),
         "model_name": trained[0].id if trained else None,
-        "base_model": facts.get("base_model") or None,
-        "num_epochs": record.data.get("num_train_epochs"),
-        "training_duration_seconds": record.run.elapsed_s,
-        "gpu_name": devices[0].get("name") if devices else None,
+        "num_epochs": record.data.num_train_epochs,
+        "training_duration_seconds": to_tree(record.run.elapsed_s),
+        "gpu_name": devices[0].name if devices else None,
         "gpu_count": str(len(devices)),
-        "instance_type": record.data.get("instance_type"),
-        "training_job_name": record.data.get("training_job_name"),
-        "recipe_config": record.data.get("recipe_config"),
-        "outcome": record.run.outcome,
+        "instance_type": record.data.instance_type,
+        "training_job_name": record.data.training_job_name,
+        # expected by the same readers; a recipe is not recorded
+        "recipe_config": None,
+        "outcome": to_tree(record.run.outcome),
         "gaps": list(record.gaps),
         "audit": sealed.to_dict(),
     }
 
 
-def _percent(compared: str | None, original: str | None) -> str | None:
+def _judged(record: AuditRecord) -> dict[str, Any]:
+    """Return the keys that follow from the decision; None where there is none."""
+    decision = record.decision
+    if decision is None:
+        unknown = (
+            "Flops_original",
+            "threshold_type",
+            "threshold_value",
+            "pct_of_pretrain",
+            "exceeds_30pct",
+            "exceeds_one_third",
+            "verdict",
+            "base_model",
+        )
+        return dict.fromkeys(unknown) | {"explanation": record.undecided}
+    over = decision.verdict == "over"
+    return {
+        "Flops_original": to_tree(decision.facts.original_flops),
+        "threshold_type": decision.rule,
+        "threshold_value": to_tree(decision.threshold),
+        "pct_of_pretrain": _percent(decision.share_of_original),
+        "exceeds_30pct": over,
+        "exceeds_one_third": over,
+        "verdict": decision.verdict,
+        "explanation": decision.explanation,
+        "base_model": decision.facts.base_model or None,
+    }
+
+
+def _percent(share: Fraction | None) -> str | None:
     """Return a share in per cent as decimal text with ten significant figures."""
-    if compared is None or not original:
-        return None
-    return f"{float(Fraction(int(compared) * 100, int(original))):.10g}"
+    return None if share is None else f"{float(share * 100):.10g}"

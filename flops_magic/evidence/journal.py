@@ -39,8 +39,8 @@ class Journal:
 
     def discard(self) -> None:
         """Remove the journal; the record stands elsewhere now."""
-        self.path.unlink(missing_ok=True)
         try:
+            self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()
         except OSError:
-            return  # it does not exist, or holds another run's journal
+            return  # no folder could be made, or it holds another run's journal

@@ -1,22 +1,37 @@
 """The audit record: what was measured and judged in one tracked run.
 
-Every number in the JSON is a decimal string, so that no reader, JavaScript included,
-can round it. Keys are sorted and unknown keys are refused: one record has one text.
+The types here are the schema: ``evidence.codec`` writes and reads them by their hints.
+One record has one text, so that a digest of the text is a digest of the record. A field
+that is added is written as ``later(default)``; then run ``tools/record_schema.py``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
 
+from flops_magic.ai_act.decision import Decision
 from flops_magic.errors import MalformedRecordError
+from flops_magic.evidence.codec import from_tree, later, to_tree
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.flops.histogram import FlopTotals, HistogramRow, histogram_flops
-from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape
+from flops_magic.flops.profile import FlopsProfile
 
-SCHEMA = "flops_magic.audit_record.v1"
-OUTCOMES = ("completed", "stopped", "interrupted", "failed", "recovered")
+SCHEMA: Literal["flops_magic.audit_record.v1"] = "flops_magic.audit_record.v1"
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"  # by the meter, before the line
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    RECOVERED = "recovered"  # from the journal of a process that died
 
 
 @dataclass(frozen=True)
@@ -27,8 +42,8 @@ class Run:
         id: unique to the run.
         started_at: UTC, ISO 8601.
         ended_at: UTC, ISO 8601.
-        elapsed_s: seconds, as decimal text.
-        outcome: one of ``OUTCOMES``.
+        elapsed_s: seconds by a clock that never goes back.
+        outcome: how it ended.
         steps: optimizer steps done.
         steps_planned: optimizer steps planned; None if unknown.
         source_sha256: digest of the tracked cell or script; None outside of one.
@@ -42,8 +57,8 @@ class Run:
     id: str
     started_at: str
     ended_at: str
-    elapsed_s: str
-    outcome: str
+    elapsed_s: Decimal
+    outcome: Outcome
     steps: int = 0
     steps_planned: int | None = None
     source_sha256: str | None = None
@@ -82,6 +97,55 @@ class ModelUse:
 
 
 @dataclass(frozen=True)
+class LegacyFigure:
+    """The figure of other meters, for comparison only.
+
+    Attributes:
+        parameters_total: N of the trained model, under the key that other meters use.
+        parameters_trainable: T of it.
+        tokens: D, positions trained on, padding included.
+        flops: (4·N + 2·T)·D.
+        formula: the same, in the symbols of the keys.
+    """
+
+    parameters_total: int = field(metadata={"key": "N_total"})
+    parameters_trainable: int = field(metadata={"key": "N_trainable"})
+    tokens: int
+    flops: int
+    formula: str = "(4·N_total + 2·N_trainable)·D"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The Trainer's settings, its dataset and its SageMaker job; None is unknown.
+
+    Attributes:
+        num_train_epochs: decimal text, as the Trainer's settings have it.
+        max_steps: optimizer steps that the Trainer plans.
+        resumed_at_step: optimizer steps done before the run; 0 for a fresh start.
+        per_device_train_batch_size: rows.
+        gradient_accumulation_steps: passes for each optimizer step.
+        world_size: processes that train together.
+        dataset_fingerprint: as the ``datasets`` package computes it.
+        dataset_rows: rows of the training set.
+        training_job_name: SageMaker's.
+        instance_type: SageMaker's, such as ``ml.p5.48xlarge``.
+    """
+
+    num_train_epochs: str | None = later()
+    max_steps: int | None = later()
+    resumed_at_step: int | None = later()
+    per_device_train_batch_size: int | None = later()
+    gradient_accumulation_steps: int | None = later()
+    world_size: int | None = later()
+    # 0.1.0 wrote the word "unknown" where these were not known
+    dataset_fingerprint: str | None = later()
+    dataset_rows: int | Literal["unknown"] | None = later()
+    training_job_name: str | None = later()
+    instance_type: str | None = later()
+
+
+@dataclass(frozen=True)
 class AuditRecord:
     """One tracked run, complete enough to be judged again from this text alone.
 
@@ -89,31 +153,37 @@ class AuditRecord:
         run: when and how.
         models: what ran.
         flops: totals by category, equal to the sum over ``models`` plus declared.
-        decision: ``Decision.to_dict()``, inputs included; None when undecidable.
+        decision: the verdict and the facts it rests on; None when undecidable.
         undecided: why there is no decision; empty when there is one.
         declared: FLOPs that the user declares, by reason.
-        legacy: (4·N_total + 2·N_trainable)·D and its inputs, for comparison only.
-        data: fingerprint of the training data.
-        hardware: devices and hardware-based estimate, or why there is none.
+        legacy: another meter's figure; None without exactly one trained model.
+        data: settings of the training, and its dataset.
+        hardware: the devices; None while the run lasts, so in a journal.
         assumptions: what the count rests on.
         uncertainty: what is not counted, and how much it may be.
         gaps: what could not be observed, each with where and why.
-        versions: of Python and the packages involved.
+        versions: of Python and the packages involved, by name.
+        schema: the schema that the record was written by.
     """
 
     run: Run
     models: tuple[ModelUse, ...]
     flops: FlopTotals
-    decision: Mapping[str, Any] | None = None
+    decision: Decision | None = None
     undecided: str = ""
     declared: Mapping[str, int] = field(default_factory=dict)
-    legacy: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    hardware: Mapping[str, Any] = field(default_factory=dict)
+    legacy: LegacyFigure | None = field(
+        default=None, metadata={"none_is_empty_object": True}
+    )
+    data: TrainingData = TrainingData()
+    hardware: Hardware | None = field(
+        default=None, metadata={"none_is_empty_object": True}
+    )
     assumptions: tuple[str, ...] = ()
     uncertainty: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    schema: Literal["flops_magic.audit_record.v1"] = SCHEMA
 
     @property
     def complete(self) -> bool:
@@ -126,33 +196,9 @@ class AuditRecord:
         return sum((use.flops() for use in self.models), declared)
 
     def to_json(self) -> str:
-        """Return the record's one text."""
-        tree = {
-            "schema": SCHEMA,
-            "run": _flat(self.run),
-            "models": [_model_tree(use) for use in self.models],
-            "flops": _flat(self.flops)
-            | {
-                "direct": str(self.flops.direct),
-                "cumulative": str(self.flops.cumulative),
-                "executed": str(self.flops.executed),
-            },
-            "decision": self.decision,
-            "undecided": self.undecided,
-            "declared": self.declared,
-            "legacy": self.legacy,
-            "data": self.data,
-            "hardware": self.hardware,
-            "assumptions": self.assumptions,
-            "uncertainty": self.uncertainty,
-            "gaps": self.gaps,
-            "versions": self.versions,
-        }
+        """Return the record's one text: sorted keys, no spaces, no JSON numbers."""
         return json.dumps(
-            _no_numbers(tree),
-            sort_keys=True,
-            ensure_ascii=False,
-            separators=(",", ":"),
+            to_tree(self), sort_keys=True, ensure_ascii=False, separators=(",", ":")
         )
 
     @classmethod
@@ -160,7 +206,8 @@ class AuditRecord:
         """Read a record's text.
 
         Raises:
-            MalformedRecordError: naming the first key that breaks the schema.
+            MalformedRecordError: naming the first key that breaks the schema, or the
+                place where the text is not the one text of what it holds.
         """
         try:
             tree = json.loads(text)
@@ -172,140 +219,28 @@ class AuditRecord:
                 f"the record's schema is {got!r}; this version reads {SCHEMA!r}"
             )
         try:
-            return _record(tree)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            made = from_tree(cls, tree)
+            ours = made.to_json()
+        except (ValueError, ArithmeticError) as error:
+            # sums of counts that Python makes no text of: more than 4300 digits
             raise MalformedRecordError(
                 f"the record breaks {SCHEMA}: {type(error).__name__}: {error}"
             ) from error
+        if (made.run.outcome == Outcome.STOPPED) != (made.run.stopped is not None):
+            raise MalformedRecordError(
+                "record.run.stopped says why a run was stopped where, and only where, "
+                "its outcome is 'stopped'"
+            )
+        if ours != text:
+            raise MalformedRecordError(
+                "the record's text is not the one text of what it holds (sorted keys, "
+                f"no spaces, no key twice); they differ at {_difference(ours, text)}"
+            )
+        return made
 
 
-def _flat(item: Any) -> dict[str, Any]:
-    return {f.name: getattr(item, f.name) for f in fields(item)}
-
-
-def _no_numbers(tree: Any) -> Any:
-    """Return the tree with every int as decimal text; floats are refused."""
-    if tree is None or isinstance(tree, (str, bool)):
-        return tree
-    if isinstance(tree, int):
-        return str(tree)
-    if isinstance(tree, Mapping):
-        return {str(key): _no_numbers(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_no_numbers(value) for value in tree]
-    raise MalformedRecordError(
-        f"a record holds text and integers only, got {type(tree).__name__} {tree!r}"
-    )
-
-
-def _model_tree(use: ModelUse) -> dict[str, Any]:
-    profile = use.profile
-    return _flat(use) | {
-        "profile": profile
-        and _flat(profile)
-        | {"costs": {name: _flat(cost) for name, cost in profile.costs.items()}},
-        "histogram": [
-            _flat(row) | {"total": _flat(row.total)} for row in use.histogram
-        ],
-    }
-
-
-def _record(tree: dict[str, Any]) -> AuditRecord:
-    known = {f.name for f in fields(AuditRecord)} | {"schema"}
-    _only(tree, known, "record")
-    flops = dict(tree["flops"])
-    sums = {
-        name: _int(flops.pop(name)) for name in ("direct", "cumulative", "executed")
-    }
-    totals = FlopTotals(**{name: _int(value) for name, value in flops.items()})
-    for name, value in sums.items():
-        if getattr(totals, name) != value:
-            raise ValueError(f"flops.{name} is not the sum of its categories")
-    run = dict(tree["run"])
-    for name in ("id", "started_at", "ended_at", "elapsed_s"):
-        _text(run[name])
-    float(run["elapsed_s"])
-    run["steps"] = _int(run["steps"])
-    run["steps_planned"] = _maybe_int(run["steps_planned"])
-    if run["outcome"] not in OUTCOMES:
-        raise ValueError(f"outcome {run['outcome']!r} is none of {OUTCOMES}")
-    for name in ("stopped", "crossing_foreseen_at"):
-        if run.get(name) is not None:
-            _text(run[name])
-    if (run["outcome"] == "stopped") != (run.get("stopped") is not None):
-        raise ValueError("a run is stopped where, and only where, it says why")
-    return AuditRecord(
-        run=Run(**run),
-        models=tuple(_model(model) for model in tree["models"]),
-        flops=totals,
-        decision=None if tree["decision"] is None else dict(tree["decision"]),
-        undecided=_text(tree["undecided"]),
-        declared={name: _int(value) for name, value in tree["declared"].items()},
-        legacy=dict(tree["legacy"]),
-        data=dict(tree["data"]),
-        hardware=dict(tree["hardware"]),
-        assumptions=tuple(_text(line) for line in tree["assumptions"]),
-        uncertainty=tuple(_text(line) for line in tree["uncertainty"]),
-        gaps=tuple(_text(line) for line in tree["gaps"]),
-        versions={name: _text(value) for name, value in tree["versions"].items()},
-    )
-
-
-def _model(tree: dict[str, Any]) -> ModelUse:
-    return ModelUse(
-        **tree
-        | {
-            "id": _text(tree["id"]),
-            "profile": None if tree["profile"] is None else _profile(tree["profile"]),
-            "histogram": tuple(_row(row) for row in tree["histogram"]),
-            "tokens_non_padding": _maybe_int(tree["tokens_non_padding"]),
-        }
-    )
-
-
-def _profile(tree: dict[str, Any]) -> FlopsProfile:
-    counts = ("parameters_total", "parameters_active", "parameters_trainable")
-    return FlopsProfile(
-        **tree
-        | {name: _int(tree[name]) for name in counts}
-        | {
-            "costs": {
-                name: PassCost(**{key: _int(value) for key, value in cost.items()})
-                for name, cost in tree["costs"].items()
-            },
-            "unknown_ops": tuple(_text(name) for name in tree["unknown_ops"]),
-            "notes": tuple(_text(note) for note in tree["notes"]),
-        }
-    )
-
-
-def _row(tree: dict[str, Any]) -> HistogramRow:
-    if not isinstance(tree["adapters"], bool):
-        raise TypeError(f"adapters is {tree['adapters']!r}, not true or false")
-    total = {name: _int(value) for name, value in tree["total"].items()}
-    kind, shape = _text(tree["kind"]), _text(tree["shape"])
-    changed = {"total": PassShape(**total), "kind": kind, "shape": shape}
-    return HistogramRow(**tree | changed)
-
-
-def _only(tree: Mapping[str, Any], known: set[str], where: str) -> None:
-    if extra := sorted(set(tree) - known):
-        raise ValueError(f"unknown keys {extra} in the {where}")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
-
-
-def _int(value: Any) -> int:
-    """Return the integer of its one decimal text: no sign but minus, no zeros."""
-    number = int(_text(value))
-    if str(number) != value or number < 0:
-        raise ValueError(f"{value!r} is no count in plain decimal digits")
-    return number
-
-
-def _maybe_int(value: Any) -> int | None:
-    return None if value is None else _int(value)
+def _difference(ours: str, text: str) -> str:
+    """Return the first place where two texts differ, with what the given one has."""
+    pairs = enumerate(zip(ours, text, strict=False))
+    place = next((i for i, (a, b) in pairs if a != b), min(len(ours), len(text)))
+    return f"character {place}: {text[max(place - 20, 0) : place + 20]!r}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from flops_magic.ai_act.decision import Decision
 from flops_magic.ai_act.decision_table import recompute
 from flops_magic.errors import (
     DecisionError,
@@ -23,6 +23,7 @@ from flops_magic.errors import (
     TotalsError,
     VerificationError,
 )
+from flops_magic.evidence.codec import to_tree
 from flops_magic.evidence.notebook import (
     Output,
     body_sha256,
@@ -33,19 +34,19 @@ from flops_magic.evidence.notebook import (
     read_tree,
     tracked_body,
 )
-from flops_magic.evidence.record import AuditRecord
+from flops_magic.evidence.record import AuditRecord, LegacyFigure, Outcome
 from flops_magic.evidence.seal import Sealed
 from flops_magic.flops.formulas import lora_pd
-from flops_magic.flops.histogram import PASSES
+from flops_magic.flops.histogram import PASSES, FlopTotals
 from flops_magic.flops.units import grouped
 
 CHECKS = (
     "the file can be read",
     "it carries a record",
     "each record's text is the text that was sealed",
-    "each record follows its schema",
+    "each record follows its schema, in the one text of what it holds",
     "totals follow from histogram and profile",
-    "verdicts follow from their facts",
+    "verdicts and their sentences follow from their facts",
     "outputs and metadata hold the same records",
     "each output belongs to the cell that it describes",
     "cards show the record's figure",
@@ -135,7 +136,8 @@ def _open(tree: Any, where: str, report: Report) -> tuple[Sealed, AuditRecord] |
     """Open one sealed record; note it once, and why it does not open."""
     try:
         sealed = Sealed.from_dict(tree)
-        # 3 its text is the text that was sealed; 4 it follows its schema
+        # 3 its text is the text that was sealed
+        # 4 it follows its schema, and is the one text of what it holds
         record = sealed.open()
     except VerificationError as error:
         report.problems.append(type(error)(f"{where}{error}"))
@@ -163,10 +165,11 @@ def _inner_problems(record: AuditRecord) -> Iterator[VerificationError]:
                 f"{name}flops.{f.name} is {grouped(recorded)}, but histogram × profile "
                 f"gives {grouped(ours)}"
             )
-    if record.legacy:
-        yield from _legacy_problems(record, name)
-    # 6 verdicts follow from their facts
-    yield from _decision_problems(record, name)
+    if record.legacy is not None:
+        yield from _legacy_problems(record.legacy, name)
+    # 6 verdicts and their sentences follow from their facts
+    if record.decision is not None:
+        yield from _decision_problems(record.decision, record.flops, name)
 
 
 def _schema_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
@@ -184,45 +187,32 @@ def _schema_problems(record: AuditRecord, name: str) -> Iterator[VerificationErr
         yield MalformedRecordError(f"{name}it ended before it started")
 
 
-def _legacy_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
-    try:
-        legacy = {k: int(v) for k, v in record.legacy.items() if k != "formula"}
-        ours = lora_pd(legacy["N_total"], legacy["N_trainable"], legacy["tokens"])
-        right = ours == legacy["flops"]
-    except (FlopsMagicError, KeyError, TypeError, ValueError) as error:
-        yield MalformedRecordError(f"{name}legacy: {type(error).__name__}: {error}")
-        return
-    if not right:
+def _legacy_problems(legacy: LegacyFigure, name: str) -> Iterator[VerificationError]:
+    ours = lora_pd(legacy.parameters_total, legacy.parameters_trainable, legacy.tokens)
+    if legacy.flops != ours:
         yield TotalsError(f"{name}legacy.flops does not follow from its formula")
 
 
-def _decision_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
-    if record.decision is None:
-        return
+def _decision_problems(
+    decision: Decision, flops: FlopTotals, name: str
+) -> Iterator[VerificationError]:
+    """Compare every field of a decision, its sentences too, with what its facts give.
+
+    Ratio and share follow from those fields; reading the record has checked that.
+    """
     try:
-        decision = recompute(record.decision)
-        tree = decision.to_dict()
-    except (FlopsMagicError, KeyError, TypeError, ValueError, AttributeError) as error:
-        yield DecisionError(f"{name}the verdict's facts cannot be read: {error}")
+        ours = recompute(decision)
+    except (FlopsMagicError, ValueError) as error:
+        yield DecisionError(f"{name}no verdict follows from its facts: {error}")
         return
-    for key in (
-        "rule",
-        "rows_met",
-        "verdict",
-        "compared",
-        "threshold",
-        "line",
-        "ratio",
-        "share_of_line",
-        "paragraph",
-    ):
-        if record.decision.get(key) != tree[key]:
+    for f in fields(decision):
+        given, right = (to_tree(getattr(one, f.name)) for one in (decision, ours))
+        if given != right:
             yield DecisionError(
-                f"{name}decision.{key} is {record.decision.get(key)!r}, but its facts "
-                f"give {tree[key]!r}"
+                f"{name}decision.{f.name} is {given!r}, but its facts give {right!r}"
             )
     for key in ("direct", "cumulative"):
-        if getattr(decision.facts, f"flops_{key}") != getattr(record.flops, key):
+        if getattr(decision.facts, f"flops_{key}") != getattr(flops, key):
             yield DecisionError(f"{name}the verdict rests on other {key} FLOPs")
 
 
@@ -265,11 +255,11 @@ def _output_problems(
 
 def _remarks(record: AuditRecord) -> Iterator[str]:
     name = f"record {record.run.id[:8]}"
-    if record.run.outcome != "completed":
+    if record.run.outcome != Outcome.COMPLETED:
         yield f"{name}: the run was {record.run.outcome}"
     if record.decision is None:
         yield f"{name}: no verdict: {record.undecided}"
-    elif Fraction(record.decision["compared"]) == 0:
+    elif record.decision.compared == 0:
         yield f"{name}: no training was seen"
     for gap in record.gaps:
         yield f"{name}: gap: {gap}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
+from typing import ClassVar
 
 from flops_magic.errors import InputError
 from flops_magic.flops.profile import FlopsProfile, PassShape, cost_by_shape
@@ -33,6 +35,9 @@ class FlopTotals:
         declared: what the user declares (private synthetic data, merged weights).
         direct_causal: ``direct`` if masked attention were not computed.
     """
+
+    # properties that a record states beside the fields, for readers who do not compute
+    RECORDED: ClassVar = ("direct", "cumulative", "executed")
 
     forward: int = 0
     backward: int = 0
@@ -67,9 +72,11 @@ class FlopTotals:
         )
 
     def __add__(self, other: FlopTotals) -> FlopTotals:
-        return FlopTotals(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
-        )
+        return FlopTotals(*map(add, _figures(self), _figures(other)))
+
+
+# read off once: every optimizer step adds totals up
+_figures = attrgetter(*(f.name for f in fields(FlopTotals)))
 
 
 @dataclass(frozen=True)

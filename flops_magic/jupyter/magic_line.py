@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any
 
@@ -10,6 +9,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, parse_argstring
 
 from flops_magic.errors import InputError
+from flops_magic.near_names import near
 
 
 def parse_line(magic: Any, line: str) -> Any:
@@ -26,9 +26,8 @@ def parse_line(magic: Any, line: str) -> Any:
         message = str(error)
         typo = re.search(r"unrecognized arguments: (--[\w-]+)", message)
         if typo:
-            close = difflib.get_close_matches(typo[1], _options(magic.parser), 2)
-            near = f"; near: {', '.join(close)}" if close else ""
-            message = f"unknown option {typo[1]}{near}"
+            offer = near(typo[1], _options(magic.parser))
+            message = f"unknown option {typo[1]}{offer}"
         raise InputError(f"{message}; 'name?' lists the options") from None
     for name, value in vars(args).items():
         setattr(args, name, unquoted(value))

@@ -12,23 +12,25 @@ the encoder runs before and on its own: those passes are counted live, by signat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from flops_magic.flops.profile import PassCost, PassShape
+from flops_magic.flops.profile import PassShape
+from flops_magic.gaps import GapSink
 from flops_magic.monitoring.live_counter import (
-    OccurrenceObserver,
-    Pass,
+    LiveCounter,
+    LivePass,
+    signature_of_pass,
 )
-from flops_magic.monitoring.pass_hooks import GapSink, PassObserver, Purpose, entrances
-from flops_magic.monitoring.pass_reader import first_tensor
-from flops_magic.monitoring.pass_signature import digest, signature_of
+from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
+from flops_magic.monitoring.pass_reader import PassReader, first_tensor, target_len
+from flops_magic.monitoring.pass_signature import digest
+from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.profile_counter import ProfileCounter
 
 MEDIA_TEXT = "text with media"  # label of the text of passes that carry media
-_TEXT = "text alone"
-_NO_LABEL = -100  # transformers leaves these positions out of the loss
 # what says of a text what it is and how it is read
 _ABOUT_TEXT = frozenset(
     {
@@ -42,7 +44,134 @@ _ABOUT_TEXT = frozenset(
 )
 
 
-def is_mixed(model: Any) -> bool:
+class HybridCounter:
+    """Counts by the profile what it describes, and the rest live.
+
+    A pass on text that shares its backward pass with one that carries media is told
+    apart from it, but for the first of them, if it comes before: its backward pass is
+    then counted twice, never too low.
+    """
+
+    def __init__(
+        self,
+        reader: PassReader,
+        totals: PassTotals,
+        on_gap: GapSink,
+        *,
+        encoder: Any = None,
+    ) -> None:
+        """Add passes to ``totals``.
+
+        Args:
+            reader: says what a pass is for.
+            totals: where passes and their costs are added.
+            on_gap: told what could not be observed.
+            encoder: the encoder of an encoder-decoder, which generation calls alone.
+        """
+        self._reader = reader
+        self._totals = totals
+        self._on_gap = on_gap
+        self._encoder = encoder
+        self._profile = ProfileCounter(reader, totals)
+        self._live = LiveCounter(reader, totals, on_gap)
+        self._media_trained = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether forward passes wait for their backward pass."""
+        return self._live.waiting
+
+    def begin(self, call: PassCall) -> EndOfPass | None:
+        """Count a pass that enters: by the profile, live, or a part by each."""
+        described = self._described(call)
+        if described and not self._shares_backward(call):
+            return self._profile.begin(call)
+        if call.compiled:
+            self._lose(call.module)
+            return _lost
+        tokens = first_tensor((), call.kwargs)
+        unsplit = self._totals.profiled_costs is None or self._reader.two_lengths
+        if unsplit or tokens is None:
+            return self._live.begin(call)
+        if torch._C._current_graph_task_id() != -1:
+            return self._live.begin(call)  # recomputation
+        return self._live.begin_pass(call, self._split(call, tokens, described))
+
+    def backward(self, *, counted: bool = True) -> AbstractContextManager[None]:
+        """Count the backward pass inside the block; see ``LiveCounter``."""
+        return self._live.backward(counted=counted)
+
+    def read_device(self) -> None:
+        """Read what was summed on the device; waits for it."""
+        self._profile.read_device()
+
+    def settle(self) -> None:
+        """Say which passes had no backward pass; waits for the device."""
+        self._profile.read_device()
+        self._live.settle()
+
+    def _described(self, call: PassCall) -> bool:
+        """Whether the profile describes the whole pass."""
+        kwargs = call.kwargs
+        if call.module is self._encoder:
+            return False
+        if not self._reader.two_lengths:
+            return not any(map(_is_media, (*call.args, *_besides_text(kwargs))))
+        return (
+            isinstance(kwargs.get("input_ids"), torch.Tensor)
+            and not call.args
+            and kwargs.get("encoder_outputs") is None
+            and kwargs.get("past_key_values") is None
+            and target_len(kwargs) is not None
+        )
+
+    def _shares_backward(self, call: PassCall) -> bool:
+        """Whether a pass on text may share its backward pass with one with media."""
+        if not self._media_trained or call.compiled:
+            return False
+        return self._reader.kind(call, self._reader.adapters_on()) == "train"
+
+    def _split(self, call: PassCall, tokens: torch.Tensor, described: bool) -> LivePass:
+        """Return a pass of which the profile counts the text, and nothing else."""
+        adapters = self._reader.adapters_on()
+        kind = self._reader.kind(call, adapters)
+        text, label = self._reader.dense(tokens, call.kwargs)
+        if kind == "train":
+            self._totals.real_tokens.add_pass(call.kwargs, text.tokens)
+        if described:
+            return LivePass(
+                "text alone",
+                kind,
+                adapters,
+                label,
+                PassShape(),
+                profiled=text,
+                profiled_label=label,
+                live=False,
+            )
+        self._media_trained |= kind == "train"
+        media = {k: v for k, v in call.kwargs.items() if k not in _ABOUT_TEXT}
+        signature = signature_of_pass(call, kind, adapters, media)
+        return LivePass(
+            signature,
+            kind,
+            adapters,
+            f"media ~{digest(signature)}",
+            PassShape(calls=1),
+            profiled=text,
+            profiled_label=MEDIA_TEXT,
+        )
+
+    def _lose(self, module: Any) -> None:
+        self._totals.lost += 1
+        self._on_gap(
+            f"{type(module).__name__}",
+            "a pass that its profile does not describe ran under torch.compile, which "
+            "hides its operations",
+        )
+
+
+def may_need_both(model: Any) -> bool:
     """Whether a profile may describe only some passes of a model."""
     config = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
@@ -50,169 +179,23 @@ def is_mixed(model: Any) -> bool:
     return bool(getattr(config, "sub_configs", None))
 
 
-class MixedObserver(OccurrenceObserver):
-    """Counts by the profile what it describes, and the rest live.
+def towers_reach_text(model: Any, base: Any) -> bool:
+    """Whether something outside of the text trains that feeds it with gradients.
 
-    A pass on text that shares its backward pass with one that carries media is told
-    apart from it, but for the first of them, if it comes before: its backward pass is
-    then counted twice, never too low.
-
-    Attributes:
-        profiled: whether there is a profile; without one every pass is counted live.
-        text_costs: what the text of a pass with media costs; None while unknown.
+    Backward passes then go through the whole text, also where its first layers and its
+    embeddings are frozen.
     """
-
-    def __init__(
-        self, model: Any, *, role: str, purpose: Purpose, on_gap: GapSink
-    ) -> None:
-        """Watch ``model`` until ``close``; see ``PassObserver``."""
-        self.profiled = True
-        self.text_costs: Mapping[str, PassCost] | None = None
-        self.two_lengths = bool(getattr(model.config, "is_encoder_decoder", False))
-        self._encoder = model.get_encoder() if self.two_lengths else None
-        self._media_trained = False
-        super().__init__(model, role=role, purpose=purpose, on_gap=on_gap)
-
-    def _entrances(self, model: Any) -> list[Any]:
-        # in generation the encoder is called outside of the model's own pass
-        encoder = [self._encoder] if self._encoder is not None else []
-        return [*entrances(model), *encoder]
-
-    @torch.compiler.disable
-    def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
-        if not self.watches(module):
-            return  # a copy, which has the hook too
-        described = not self._calls() and self._described(module, args, kwargs)
-        if described and not self._beside_media(module, kwargs):
-            self._calls().append((None, None, ExitStack()))
-            PassObserver._enter(self, module, args, kwargs)
-        elif self.outside and not self._calls():
-            self._calls().append((None, None, ExitStack()))
-            self.lost += 1
-            self._on_gap(
-                f"{type(module).__name__}",
-                RuntimeError(
-                    "a pass that its profile does not describe ran under "
-                    "torch.compile, which hides its operations"
-                ),
-            )
-        else:
-            super()._enter(module, args, kwargs)
-
-    @torch.compiler.disable
-    def _leave(self, module: Any, output: Any) -> None:
-        PassObserver._leave(self, module, output)
-        super()._leave(module, output)
-
-    def _described(self, module: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
-        if not self.profiled or module is self._encoder:
-            return False
-        if self.two_lengths:
-            ids = kwargs.get("input_ids")
-            return (
-                isinstance(ids, torch.Tensor)
-                and not args
-                and kwargs.get("encoder_outputs") is None
-                and kwargs.get("past_key_values") is None
-                and target_len(kwargs) is not None
-            )
-        return not any(map(_is_media, (*args, *_besides_text(kwargs))))
-
-    def _beside_media(self, module: Any, kwargs: Mapping[str, Any]) -> bool:
-        """Whether a pass on text may share its backward pass with one with media."""
-        if not self._media_trained or self.text_costs is None or self.outside:
-            return False
-        return self._kind(module, kwargs, self._adapters_on()) == "train"
-
-    def _read(self, module: Any, args: Any, kwargs: Any) -> Pass:
-        tokens = first_tensor((), kwargs)
-        split = self.profiled and not self.two_lengths and self.text_costs is not None
-        if not split or tokens is None:
-            return super()._read(module, args, kwargs)
-        adapters = self._adapters_on()
-        kind = self._kind(module, kwargs, adapters)
-        text, label = self._dense(tokens, kwargs)
-        if kind == "train":
-            self._count_real(kwargs, text.tokens)
-        if self._described(module, args, kwargs):
-            return Pass(_TEXT, kind, adapters, label, PassShape(), flops=0, text=text)
-        self._media_trained |= kind == "train"
-        media = {k: v for k, v in kwargs.items() if k not in _ABOUT_TEXT}
-        signature = repr(
-            (
-                torch.is_grad_enabled(),
-                kind == "train",
-                module.training,
-                adapters,
-                signature_of(args),
-                signature_of(media),
-            )
-        )
-        label = f"media ~{digest(signature)}"
-        return Pass(signature, kind, adapters, label, PassShape(calls=1), text=text)
-
-    def _known_flops(self, seen: Pass) -> int | None:
-        return 0 if seen.signature == _TEXT else super()._known_flops(seen)
-
-    def _beside_text(self, seen: Pass, name: str, flops: int) -> int:
-        if not seen.text.calls or self.text_costs is None:
-            return flops
-        full = (
-            name if name != "forward" or seen.adapters else f"{name}_without_adapters"
-        )
-        cost = self.text_costs.get(full, PassCost())
-        return max(flops - cost.flops(seen.text), 0)
-
-    @contextmanager
-    def backward(self, *, counted: bool = True) -> Iterator[None]:
-        """Count the backward pass inside the block; see ``OccurrenceObserver``."""
-        if any(one.signature != _TEXT for one in self._pending):
-            with super().backward(counted=counted):
-                yield
-            return
-        passes, self._pending = self._pending, []
-        try:
-            yield
-        except BaseException:
-            self._pending = passes
-            raise
-        for one in passes:
-            self._add(one, {})
-
-    def _add(self, seen: Pass, costs: Mapping[str, int]) -> None:
-        if seen.text.calls:
-            label = seen.label if seen.signature == _TEXT else MEDIA_TEXT
-            self.tally.add(seen.kind, seen.text, label=label, adapters=seen.adapters)
-        if seen.signature != _TEXT:
-            super()._add(seen, costs)
-
-    def _count_real(self, kwargs: Mapping[str, Any], positions: int) -> None:
-        super()._count_real(kwargs, positions)
-        if not self.two_lengths or not self._described(None, (), kwargs):
-            return
-        if (mask := kwargs.get("decoder_attention_mask")) is not None:
-            self._add_real(mask.detach().ne(0))
-        elif isinstance(labels := kwargs.get("labels"), torch.Tensor):
-            self._add_real(labels.detach().ne(_NO_LABEL))
-        else:
-            self._unmasked_tokens += kwargs["decoder_input_ids"].numel()
-
-    def _dense(
-        self, tokens: torch.Tensor, kwargs: Mapping[str, Any]
-    ) -> tuple[PassShape, str]:
-        shape, label = super()._dense(tokens, kwargs)
-        target = target_len(kwargs) if self.two_lengths else None
-        if target is None:
-            return shape, label
-        return shape.with_target(target), f"{label}→{target}"
+    embeddings = base.get_input_embeddings()
+    if all(p.requires_grad for p in embeddings.parameters()):
+        return False  # they do so anyway
+    text = base.get_decoder() if hasattr(base, "get_decoder") else None
+    head = base.get_output_embeddings()
+    inside = {id(p) for part in (text, head) if part for p in part.parameters()}
+    return any(p.requires_grad and id(p) not in inside for p in model.parameters())
 
 
-def target_len(kwargs: Mapping[str, Any]) -> int | None:
-    """Return the positions of a decoder's row; None where nothing tells."""
-    for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels"):
-        if isinstance(found := kwargs.get(name), torch.Tensor) and found.dim() >= 2:
-            return int(found.shape[1])
-    return None
+def _lost(_: object) -> None:
+    """A pass that cannot be counted has no end to wait for."""
 
 
 def _besides_text(kwargs: Mapping[str, Any]) -> Iterator[Any]:

@@ -12,6 +12,7 @@ switched off.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,12 @@ from typing import Any
 
 import torch
 
-from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape, cost_by_shape
-from flops_magic.monitoring.pass_hooks import GapSink, PassObserver, Purpose
+from flops_magic.flops.profile import PassCost, PassShape, cost_by_shape
+from flops_magic.gaps import GapSink
+from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
+from flops_magic.monitoring.pass_reader import PassReader
 from flops_magic.monitoring.pass_signature import digest, signature_of, sizes_of
-from flops_magic.profiling.model_setup import parameter_counts
+from flops_magic.monitoring.pass_totals import PassTotals
 from flops_magic.profiling.op_counter import (
     OperationCounter,
     RecomputeCounter,
@@ -30,17 +33,23 @@ from flops_magic.profiling.op_counter import (
 )
 
 MAX_SIGNATURES = 256
-NOTE = (
-    "{model} was counted live, the first pass of each input shape, because: {reason}. "
-    "Kernels that are launched outside of torch's dispatcher are not seen; fused "
-    "attention's backward includes what it recomputes; a cost that depends on values "
-    "rather than shapes is the first pass's."
-)
 
 
 @dataclass(frozen=True)
-class Pass:
-    """A forward pass: what it looked like, and what it cost."""
+class LivePass:
+    """A forward pass: what it looked like, and what it cost.
+
+    Attributes:
+        signature: what its cost can depend on.
+        kind: one of ``flops.histogram.PASSES``.
+        adapters: whether its adapters were on.
+        label: names it in the histogram.
+        shape: its size, with the calls that its own cost holds for.
+        flops: what it cost forward; None while unknown.
+        profiled: the part of it that a profile counts; empty for none.
+        profiled_label: names that part in the histogram.
+        live: whether any part of it is counted live.
+    """
 
     signature: str
     kind: str
@@ -48,66 +57,109 @@ class Pass:
     label: str
     shape: PassShape
     flops: int | None = None
-    text: PassShape = field(default_factory=PassShape)  # what a profile counts of it
+    profiled: PassShape = field(default_factory=PassShape)
+    profiled_label: str = ""
+    live: bool = True
 
 
-class OccurrenceObserver(PassObserver):
-    """Watches one module of any kind, and counts the first pass of each signature.
+class LiveCounter:
+    """Counts the first pass of each signature of one module of any kind."""
 
-    Attributes:
-        costs: what each kind of pass cost, by name and label.
-        unknown: operations with matrix-sized inputs and no formula.
-        lost: passes beyond the number of signatures that are kept apart.
-    """
+    def __init__(self, reader: PassReader, totals: PassTotals, on_gap: GapSink) -> None:
+        """Add passes to ``totals``.
 
-    def __init__(
-        self, model: Any, *, role: str, purpose: Purpose, on_gap: GapSink
-    ) -> None:
-        """Watch ``model`` until ``close``; see ``PassObserver``."""
-        super().__init__(model, role=role, purpose=purpose, on_gap=on_gap)
-        self.costs: dict[str, PassCost] = {}
-        self.unknown: set[str] = set()
-        self.lost = 0
+        Args:
+            reader: says what a pass is for.
+            totals: where passes and their costs are added.
+            on_gap: told what could not be observed.
+        """
+        self._reader = reader
+        self._totals = totals
+        self._on_gap = on_gap
         self._forward_flops: dict[str, int] = {}
-        self._pending: list[Pass] = []
-        self._parameters: tuple[int, int, str] | None = None
-
-    def _entrances(self, model: Any) -> list[Any]:
-        return [model]
-
-    def _calls(self) -> list[tuple[Pass | None, OperationCounter | None, ExitStack]]:
-        """Return this thread's running calls, the innermost last."""
-        if not hasattr(self._running, "calls"):
-            self._running.calls = []
-        return self._running.calls  # type: ignore[no-any-return]
-
-    def settle(self) -> None:
-        """Say which passes with gradients had no backward pass."""
-        super().settle()
-        pending, self._pending = self._pending, []
-        for one in pending:
-            self._add(replace(one, kind="other"), {"forward": one.flops or 0})
-        if pending:
-            self._on_gap(
-                f"{len(pending)} passes with gradients",
-                RuntimeError("no backward pass was seen; they stand under 'other'"),
-            )
+        self._pending: list[LivePass] = []
 
     @property
-    def pending(self) -> bool:
+    def waiting(self) -> bool:
         """Whether forward passes wait for their backward pass."""
         return bool(self._pending)
+
+    def begin(self, call: PassCall) -> EndOfPass | None:
+        """Count a pass that enters, if it is the first of its kind."""
+        # a pass inside a backward pass is recomputation, and counted there
+        if torch._C._current_graph_task_id() != -1:
+            return _recomputed
+        return self.begin_pass(call, self._read(call))
+
+    def begin_pass(self, call: PassCall, seen: LivePass) -> EndOfPass:
+        """Count a pass that was read already; see ``begin``."""
+        modes = ExitStack()
+        counter = None
+        if seen.live and seen.signature not in self._forward_flops:
+            counter = OperationCounter()
+            if not getattr(call.module, "_is_replica", False):
+                # replicas share their hooks with other threads
+                modes.enter_context(angles_uncounted(call.module, counter))
+            modes.enter_context(counter)
+        return functools.partial(self._end, call.module, seen, counter, modes)
+
+    def _read(self, call: PassCall) -> LivePass:
+        adapters = self._reader.adapters_on()
+        kind = self._reader.kind(call, adapters)
+        first, rows, tokens = sizes_of(call.args, call.kwargs)
+        signature = signature_of_pass(call, kind, adapters, call.kwargs)
+        label = f"{first} ~{digest(signature)}"
+        if kind == "train":
+            self._totals.real_tokens.add_pass(call.kwargs, tokens)
+        shape = PassShape(calls=1, sequences=rows, tokens=tokens, logits=tokens)
+        return LivePass(signature, kind, adapters, label, shape)
+
+    def _end(
+        self,
+        module: Any,
+        seen: LivePass,
+        counter: OperationCounter | None,
+        modes: ExitStack,
+        output: Any,
+    ) -> None:
+        modes.close()
+        if output is None:
+            return  # the pass raised
+        if counter is not None:
+            if len(self._forward_flops) >= MAX_SIGNATURES:
+                self._lose(module)
+                return
+            flops = self._beside_profile(seen, "forward", counter.flops)
+            self._forward_flops[seen.signature] = flops
+            self._totals.unknown.update(counter.unknown)
+        flops = self._forward_flops[seen.signature] if seen.live else 0
+        seen = replace(seen, flops=flops)
+        if seen.kind == "train":
+            self._pending.append(seen)
+        else:
+            self._add(seen, {"forward": flops})
+
+    def _lose(self, module: Any) -> None:
+        self._totals.lost += 1
+        self._on_gap(
+            f"{type(module).__name__}",
+            f"more than {MAX_SIGNATURES} input shapes; the further ones are not "
+            "counted: pad to fewer lengths",
+        )
 
     @contextmanager
     def backward(self, *, counted: bool = True) -> Iterator[None]:
         """Count the backward pass inside the block, if it is the first of its kind.
 
         Args:
-            counted: False where another observer counts this backward pass.
+            counted: False where another counter counts this backward pass.
         """
         passes, self._pending = self._pending, []
-        whole = _together(passes, counted)
-        first = cost_by_shape("backward", whole.label) not in self.costs
+        whole, first = None, False
+        if any(one.live for one in passes):
+            whole = _together(passes, counted)
+            label = cost_by_shape("backward", whole.label)
+            first = label not in self._totals.costs
         counter = RecomputeCounter() if counted and first else None
         try:
             with counter or nullcontext():
@@ -115,121 +167,62 @@ class OccurrenceObserver(PassObserver):
         except BaseException:
             self._pending = passes  # settled as passes without a backward pass
             raise
+        if whole is None:
+            for one in passes:
+                self._add(one, {})
+            return
         costs = {"forward": whole.flops or 0, "backward": 0, "recompute": 0}
         if counter is not None:
-            self.unknown.update(counter.unknown)
+            self._totals.unknown.update(counter.unknown)
             own = {"backward": counter.flops - counter.recompute}
             own["recompute"] = counter.recompute
-            costs |= {k: self._beside_text(whole, k, v) for k, v in own.items()}
+            costs |= {k: self._beside_profile(whole, k, v) for k, v in own.items()}
         self._add(whole, costs if first else {})
 
-    def profile(
-        self, base: Any, reason: str, costs: Mapping[str, PassCost]
-    ) -> FlopsProfile:
-        """Return what was counted as a profile.
+    def read_device(self) -> None:
+        """Read what was summed on the device; waits for it."""
+        self._totals.real_tokens.read()
 
-        Args:
-            base: the watched module.
-            reason: why it is counted live.
-            costs: other processes' costs, added to these.
-        """
-        if self._parameters is None:
-            self._parameters = parameter_counts(base)
-        total, trains, method = self._parameters
-        name = type(base).__name__
-        return FlopsProfile(
-            model_class=name,
-            method=method,
-            parameters_total=total,
-            parameters_active=total,
-            parameters_trainable=trains,
-            costs={**costs, **self.costs},
-            unknown_ops=tuple(sorted(self.unknown)),
-            notes=(NOTE.format(model=name, reason=reason.split(";")[0]),),
-        )
-
-    @torch.compiler.disable
-    def _enter(self, module: Any, args: Any, kwargs: Any) -> None:
-        if not self.watches(module):
-            return  # a copy, which has the hook too
-        seen, counter, modes = None, None, ExitStack()
-        try:
-            # a pass inside a backward pass is recomputation, and counted there
-            if torch._C._current_graph_task_id() == -1 and not self._calls():
-                seen = self._read(module, args, kwargs)
-            if seen is not None and self._known_flops(seen) is None:
-                counter = OperationCounter()
-                if not getattr(module, "_is_replica", False):
-                    # replicas share their hooks with other threads
-                    modes.enter_context(angles_uncounted(module, counter))
-                modes.enter_context(counter)
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            self._on_gap("a forward pass could not be read", error)
-        self._calls().append((seen, counter, modes))
-
-    def _read(self, module: Any, args: Any, kwargs: Any) -> Pass:
-        adapters = self._adapters_on()
-        kind = self._kind(module, kwargs, adapters)
-        first, rows, tokens = sizes_of(args, kwargs)
-        signature = repr(
-            (
-                type(module).__name__,
-                torch.is_grad_enabled(),
-                kind == "train",
-                module.training,
-                adapters,
-                signature_of(args),
-                signature_of(kwargs),
+    def settle(self) -> None:
+        """Say which passes had no backward pass; waits for the device."""
+        self.read_device()
+        pending, self._pending = self._pending, []
+        for one in pending:
+            self._add(replace(one, kind="other"), {"forward": one.flops or 0})
+        if pending:
+            self._on_gap(
+                f"{len(pending)} passes with gradients",
+                "no backward pass was seen; they are counted under 'other'",
             )
-        )
-        label = f"{first} ~{digest(signature)}"
-        if kind == "train":
-            self._count_real(kwargs, tokens)
-        shape = PassShape(calls=1, sequences=rows, tokens=tokens, logits=tokens)
-        return Pass(signature, kind, adapters, label, shape)
 
-    @torch.compiler.disable
-    def _leave(self, module: Any, output: Any) -> None:
-        if not self.watches(module) or not (calls := self._calls()):
-            return  # a copy, or watched since the middle of this call
-        seen, counter, modes = calls.pop()
-        modes.close()
-        if seen is None or output is None:
-            return  # recomputation, unreadable, or the pass raised
-        if counter is not None:
-            if len(self._forward_flops) >= MAX_SIGNATURES:
-                self.lost += 1
-                self._on_gap(
-                    f"{type(module).__name__}",
-                    RuntimeError(
-                        f"more than {MAX_SIGNATURES} input shapes; the further ones "
-                        "are not counted: pad to fewer lengths"
-                    ),
-                )
-                return
-            flops = self._beside_text(seen, "forward", counter.flops)
-            self._forward_flops[seen.signature] = flops
-            self.unknown.update(counter.unknown)
-        seen = replace(seen, flops=self._known_flops(seen))
-        if seen.kind == "train":
-            self._pending.append(seen)
-        else:
-            self._add(seen, {"forward": seen.flops or 0})
-
-    def _known_flops(self, seen: Pass) -> int | None:
-        """Return what a pass of this signature costs forward; None for a new one."""
-        return self._forward_flops.get(seen.signature)
-
-    def _beside_text(self, seen: Pass, name: str, flops: int) -> int:
+    def _beside_profile(self, seen: LivePass, name: str, flops: int) -> int:
         """Return the part of a pass's FLOPs that no profile counts."""
-        return flops
+        if not seen.profiled.calls:
+            return flops
+        full = (
+            name if name != "forward" or seen.adapters else f"{name}_without_adapters"
+        )
+        cost = (self._totals.profiled_costs or {}).get(full, PassCost())
+        return max(flops - cost.flops(seen.profiled), 0)
 
-    def _add(self, seen: Pass, costs: Mapping[str, int]) -> None:
+    def _add(self, seen: LivePass, costs: Mapping[str, int]) -> None:
+        histogram = self._totals.histogram
+        if seen.profiled.calls:
+            histogram.add(
+                seen.kind,
+                seen.profiled,
+                label=seen.profiled_label,
+                adapters=seen.adapters,
+            )
+        if not seen.live:
+            return
         for name, flops in costs.items():
-            full = "forward_without_adapters" if not seen.adapters else name
-            full = full if name == "forward" else name
-            self.costs[cost_by_shape(full, seen.label)] = PassCost(per_call=flops)
-        self.tally.add(
+            off = name == "forward" and not seen.adapters
+            full = "forward_without_adapters" if off else name
+            self._totals.costs[cost_by_shape(full, seen.label)] = PassCost(
+                per_call=flops
+            )
+        histogram.add(
             seen.kind,
             seen.shape,
             label=seen.label,
@@ -238,17 +231,47 @@ class OccurrenceObserver(PassObserver):
         )
 
 
-def _together(passes: list[Pass], counted: bool) -> Pass:
+def signature_of_pass(
+    call: PassCall, kind: str, adapters: bool, kwargs: Mapping[str, Any]
+) -> str:
+    """Return what a pass's cost can depend on.
+
+    Args:
+        call: the pass.
+        kind: what it is for; passes in training have a backward pass.
+        adapters: whether its adapters are on.
+        kwargs: its keyword arguments, or those that matter.
+    """
+    return repr(
+        (
+            type(call.module).__name__,
+            torch.is_grad_enabled(),
+            kind == "train",
+            call.module.training,
+            adapters,
+            signature_of(call.args),
+            signature_of(kwargs),
+        )
+    )
+
+
+def _recomputed(_: object) -> None:
+    """A pass inside a backward pass is counted with that."""
+
+
+def _together(passes: list[LivePass], counted: bool) -> LivePass:
     """Return the forward passes of one backward pass as one."""
     if len(passes) == 1 and counted:
         return passes[0]
     joined = "+".join(one.signature for one in passes) + f" {counted}"
-    shape = sum((one.shape for one in passes), PassShape())
+    live = [one for one in passes if one.live]
     return replace(
         passes[0],
         label=f"{len(passes)} passes ~{digest(joined)}",
-        shape=replace(shape, calls=1),
-        text=sum((one.text for one in passes), PassShape()),
+        shape=replace(sum((one.shape for one in live), PassShape()), calls=1),
+        profiled=sum((one.profiled for one in passes), PassShape()),
+        profiled_label=live[0].profiled_label,
         signature=joined,
         flops=sum(one.flops or 0 for one in passes),
+        live=True,
     )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from flops_magic.gaps import guard
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.pass_hooks import entrances
 from flops_magic.profiling.model_setup import base_model
@@ -43,13 +44,11 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
                         "it was bound to another model; passes before are not counted",
                     )
                 seen[name] = model
-                meter.watch_loop_model(model)
+                meter.train_model(model)
 
     def watch_quietly(called: Any = None) -> None:
-        try:
+        with guard(meter.gap, "a model could not be watched"):
             watch(called)
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            meter.gap("a model could not be watched", error)
 
     def stepped(*_: Any) -> None:
         if meter.in_trainer:
@@ -61,26 +60,18 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
     plain = torch.nn.Module.__call__
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with guard(meter.gap, "a model could not be watched"):
             watch(self)
-            if all(isinstance(m, torch.nn.Module) for m in seen.values()) and set(
-                seen
-            ) == set(models()):
+            if set(seen) == set(models()):
                 torch.nn.Module.__call__ = plain
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            meter.gap("a model could not be watched", error)
         return plain(self, *args, **kwargs)
 
     torch.nn.Module.__call__ = call
-    meter.on_call = watch_quietly
-    meter.look_for_strangers()
+    meter.registry.look_for_unregistered()
     try:
-        with meter.purpose("train"):
-            meter.loop = True
+        with meter.user_loop(watch_quietly):
             yield
     finally:
-        meter.loop = False
-        meter.on_call = None
         torch.nn.Module.__call__ = plain
         handle.remove()
         for name in set(models()) - set(seen):

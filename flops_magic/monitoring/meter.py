@@ -1,4 +1,4 @@
-"""The meter of one run: its models, what their passes cost, and its steps.
+"""The meter of one run: what it is doing now, its steps, and the models it runs.
 
 Whatever the meter does wrong is recorded as a gap; the user's training goes on.
 """
@@ -6,70 +6,79 @@ Whatever the meter does wrong is recorded as a gap; the user's training goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-import transformers
-
-from flops_magic.errors import CountingError
-from flops_magic.monitoring.distributed import of_the_others, world_size
-from flops_magic.monitoring.hybrid_counter import MixedObserver, is_mixed
-from flops_magic.monitoring.live_counter import OccurrenceObserver
-from flops_magic.monitoring.model_monitor import Watched
-from flops_magic.monitoring.monitored_models import Readings
-from flops_magic.monitoring.pass_hooks import PassObserver
-from flops_magic.monitoring.torch_compile import watch_in_place
+from flops_magic.evidence.record import ModelUse
+from flops_magic.flops.histogram import FlopTotals
+from flops_magic.gaps import Gaps, guard
+from flops_magic.monitoring.distributed import world_size
+from flops_magic.monitoring.monitored_models import ModelRegistry
 from flops_magic.monitoring.trainer_info import a_trainer_is_being_made, training_facts
-from flops_magic.monitoring.unregistered_models import Strangers
-from flops_magic.profiling.model_setup import base_model, unwrapped
+
+CallSink = Callable[[Any], None]
 
 
-class TrainerMeter(Readings):
-    """What the Trainers of one run do, in passes, steps and FLOPs.
+@dataclass(frozen=True)
+class Step:
+    """Where a run stands after an optimizer step, or when training begins.
 
     Attributes:
+        number: optimizer steps done, over all Trainers; 0 before the first.
+        planned: optimizer steps planned; None if unknown.
+        flops: FLOPs so far, as far as this process knows.
+        tokens: positions processed in training so far, padding included.
+        uncounted: names of the models that ran and cannot be counted.
+    """
+
+    number: int
+    planned: int | None
+    flops: FlopTotals
+    tokens: int
+    uncounted: tuple[str, ...]
+
+
+class TrainerMeter:
+    """What the Trainers and loops of one run do, in passes, steps and FLOPs.
+
+    Attributes:
+        registry: the models under observation.
         steps: optimizer steps done, over all Trainers.
         steps_planned: optimizer steps planned by the Trainers that started; None
             before the first one did.
         facts: what the Trainers say of themselves, for the record.
-        gaps: what could not be observed.
         gathered: whether the other processes' counts were added.
-        on_trainer: called with every Trainer that is made or trained.
         on_training: called when a Trainer's training is set up, before its first
             step; what it raises ends that training.
         stop_now: whether training is to stop after this step.
-        loop: whether a loop of the user's own trains, rather than a Trainer alone.
-        on_call: told of a compiled model that is about to be called, in such a loop.
-        strangers: models that nobody holds or named.
-        listeners: called after every optimizer step and when training begins and ends.
+        listeners: called with every ``Step``.
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.steps = 0
         self.steps_planned: int | None = None
         self.facts: dict[str, Any] = {}
-        self.gaps: list[str] = []
-        self.listeners: list[Callable[[], None]] = []
+        self.listeners: list[Callable[[Step], None]] = []
         self.gathered = False
-        self.on_trainer: Callable[[Any], None] = self.watch_trainer_models
-        self.on_training: Callable[[], None] = _nothing
+        self.on_training: Callable[[], None] = lambda: None
         self.stop_now = False
-        self.loop = False
-        self.on_call: Callable[[Any], None] | None = None
-        self.strangers = Strangers(self._introduce)
-        self._restore: list[Callable[[], None]] = []
-        self._known_parts: set[int] = set()
+        self._gaps = Gaps()
         self._purposes: list[str] = []
+        self._in_loop = False
+        self._before_call: CallSink | None = None
+        self.registry = ModelRegistry(self.current_purpose, self._gaps)
+
+    @property
+    def gaps(self) -> list[str]:
+        """What could not be observed, one line a gap."""
+        return self._gaps.lines
 
     def gap(self, where: str, error: BaseException | str) -> None:
         """Note once what could not be observed."""
-        name = f"{type(error).__name__}: " if isinstance(error, BaseException) else ""
-        lines = str(error).strip().splitlines() or [""]
-        line = f"{where}: {name}{lines[0][:300]}"
-        if line not in self.gaps and len(self.gaps) < 100:
-            self.gaps.append(line)
+        self._gaps.note(where, error)
+
+    # -- what the run does now ----------------------------------------------------
 
     @contextmanager
     def purpose(self, name: str) -> Iterator[None]:
@@ -80,98 +89,35 @@ class TrainerMeter(Readings):
         finally:
             self._purposes.pop()
 
-    def watch_trainer_models(self, trainer: Any) -> None:
-        """Watch the model that a Trainer trains, and those that it holds beside it."""
-        model = getattr(trainer, "model", None)
-        self.watch_model(model, role="trained")
-        for value in list(vars(trainer).values()):
-            # reward functions come in lists, and some of them are models
-            for one in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(one, torch.nn.Module) and one is not model:
-                    self._watch_other(one, model)
-
-    def _watch_other(self, module: Any, trained: Any) -> None:
-        """Watch a reference, teacher or reward model; no wrapper."""
-        base = base_model(module)
-        ours = base is base_model(trained) if trained is not None else False
-        if not ours and isinstance(base, transformers.PreTrainedModel):
-            self.watch_model(module, role="reference")
-
-    def watch_model(self, model: Any, *, role: str) -> None:
-        """Watch one model; a known one may have a new wrapper."""
-        if not isinstance(model, torch.nn.Module):
-            return
-        compiled = hasattr(model, "_orig_mod")
-        model = unwrapped(model)
-        base = base_model(model)
-        for module in (model, base):
-            if restore := watch_in_place(module, self.compiled_pass):
-                self._restore.append(restore)
-        if (known := self._watched.get(id(base))) is not None:
-            if known.model is not model:
-                known.model = model
-                known.forget_cost()
-            known.compiled |= compiled
-            if known.observer.role == "other":
-                known.observer.role = role  # it has met its Trainer
-            return
-        watch = MixedObserver if is_mixed(base) else PassObserver
-        observer = watch(base, role=role, purpose=self.current_purpose, on_gap=self.gap)
-        self._watched[id(base)] = Watched(model, base, observer, compiled=compiled)
-
-    def look_for_strangers(self) -> None:
-        """Find the models that nobody holds or named; their passes are shown."""
-        try:
-            self.strangers.look()
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            self.gap("models that no Trainer holds", error)
-
-    def _introduce(self, module: Any, args: Any, kwargs: Any) -> None:
-        """Watch a model that is called and unknown; parts of known ones are known."""
-        if id(module) in self._known_parts or self.current_purpose() is None:
-            return
-        try:
-            self._meet(module, args, kwargs)
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            self.gap(f"model {type(module).__name__}", error)
-
-    def _meet(self, module: Any, args: Any, kwargs: Any) -> None:
-        bases = [watched.base for watched in self._watched.values()]
-        self._known_parts = {id(part) for base in bases for part in base.modules()}
-        if id(module) in self._known_parts:
-            return
-        self.watch_model(module, role="other")
-        self.count_costs()
-        self._known_parts |= {id(part) for part in module.modules()}
-        self._watched[id(module)].observer.enter(args, kwargs)
-        trains = any(p.requires_grad for p in module.parameters())
-        if torch.is_grad_enabled() and trains and self.current_purpose() == "train":
-            self.gap(
-                f"model {type(module).__name__}",
-                "it ran with gradients, but no Trainer holds it and nobody named it; "
-                "its backward passes are not counted; if it trains, name it (--model)",
-            )
-
-    def compiled_pass(self, module: Any, args: Any, kwargs: Any) -> Any:
-        """Return a context that counts a compiled model's pass before its graph."""
-        if self.on_call is not None:
-            self.on_call(module)
-        watched = self._watched.get(id(base_model(module)))
-        if watched is None:
-            return nullcontext()
-        live = isinstance(watched.observer, OccurrenceObserver)
-        if live and not isinstance(watched.observer, MixedObserver):
-            return nullcontext()
-        return watched.observer.compiled_pass(args, kwargs)
-
     def current_purpose(self) -> str | None:
         """Return what the run is doing now; None outside of a Trainer."""
         if self._purposes:
             return self._purposes[-1]
         return "setup" if a_trainer_is_being_made() else None
 
+    @contextmanager
+    def user_loop(self, before_call: CallSink) -> Iterator[None]:
+        """Say that a loop of the user's own trains inside the block.
+
+        Args:
+            before_call: told of a compiled model that is about to be called.
+        """
+        self._in_loop, self._before_call = True, before_call
+        try:
+            with self.purpose("train"):
+                yield
+        finally:
+            self._in_loop, self._before_call = False, None
+
+    @property
+    def in_trainer(self) -> bool:
+        """Whether a Trainer is training now."""
+        return self._purposes.count("train") > int(self._in_loop)
+
+    # -- events -------------------------------------------------------------------
+
     def enter_training(self, args: Any, state: Any, model: Any, more: Any) -> None:
-        """Count the cost of a model's passes, now that its training is set up.
+        """Price a model's passes, now that its training is set up.
 
         Args:
             args: the Trainer's arguments.
@@ -184,110 +130,117 @@ class TrainerMeter(Readings):
         self.steps_planned = (self.steps_planned or 0) + int(state.max_steps) - done
         self.gathered = False
         self.facts.update(training_facts(args, state, more, done))
-        self.watch_model(model, role="trained")
-        watched = self._watched[id(base_model(model))]
-        watched.forget_cost()
-        watched.trains = True
-        watched.compiled |= bool(getattr(args, "torch_compile", False))
-        self.count_costs()
-        self.look_for_strangers()
+        self.train_model(model, compiled=bool(getattr(args, "torch_compile", False)))
+        self.registry.look_for_unregistered()
         self._tell()
-
-    @property
-    def in_trainer(self) -> bool:
-        """Whether a Trainer is training now."""
-        return self._purposes.count("train") > int(self.loop)
-
-    def watch_loop_model(self, model: Any) -> None:
-        """Watch the model of a loop of the user's own, about to be called."""
-        self.watch_model(model, role="trained")
-        self._watched[id(base_model(model))].trains = True
-        self.count_costs()
 
     def leave_training(self) -> None:
         """Passes from here on are no training passes."""
         if "train" in self._purposes:
             self._purposes.remove("train")
 
-    def count_costs(self) -> None:
-        """Profile the models that have run, or will, and have no profile yet."""
-        for watched in self._watched.values():
-            try:
-                watched.count_cost(self.current_purpose, self.gap)
-            except CountingError as error:
-                self.gap("operations not counted", error)
-            except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-                watched.refused = str(error) or type(error).__name__
-                self.gap(f"operations of {type(watched.base).__name__}", error)
+    def watch_model(self, model: Any, *, role: str) -> None:
+        """Watch one model; a known one may have a new wrapper."""
+        self.registry.adopt(model, role=role)
 
-    @contextmanager
-    def backward(self) -> Iterator[None]:
-        """Count the backward pass inside the block for models that are counted live."""
-        waiting = [
-            observer
-            for watched in self._watched.values()
-            if isinstance(observer := watched.observer, OccurrenceObserver)
-            and observer.pending
-        ]
-        with ExitStack() as stack:
-            for number, observer in enumerate(waiting):
-                stack.enter_context(observer.backward(counted=number == 0))
-            yield
+    def train_model(self, model: Any, *, compiled: bool = False) -> None:
+        """Watch a model whose training begins, or goes on set up anew.
+
+        Args:
+            model: the model.
+            compiled: whether the Trainer compiles it.
+        """
+        if (monitor := self.registry.adopt(model, role="trained")) is not None:
+            monitor.training_begins(compiled=compiled)
+        self.registry.price()
+
+    def compiled_pass(
+        self, module: Any, args: Any, kwargs: Any
+    ) -> AbstractContextManager[None]:
+        """Return a context that counts a compiled model's pass before its graph."""
+        if self._before_call is not None:
+            self._before_call(module)
+        return self.registry.compiled_pass(module, args, kwargs)
+
+    def backward(self) -> AbstractContextManager[None]:
+        """Return a context that counts the backward pass inside it, where needed."""
+        return self.registry.backward()
 
     def step_ended(self) -> None:
         """Note an optimizer step."""
         self.steps += 1
         self._tell()
 
-    def read_device(self) -> None:
-        """Read what was summed on the device, where the Trainer has waited for it."""
-        for watched in self._watched.values():
-            watched.observer.read_device()
+    def now(self) -> Step:
+        """Return where the run is; nothing is read from the device."""
+        return Step(
+            self.steps,
+            self.steps_planned,
+            self.flops(),
+            self.tokens(),
+            tuple(self.uncounted()),
+        )
+
+    def _tell(self) -> None:
+        if not self.listeners:
+            return
+        where = "the display of progress"
+        with guard(self.gap, where):
+            step = self.now()
+            for listener in self.listeners:
+                with guard(self.gap, where):
+                    listener(step)
 
     def settle(self) -> None:
-        """Read what was left on the device, and count what has no cost yet."""
+        """Read what was left on the device, and price what has no cost yet."""
         if (size := world_size()) > 1 and not self.gathered:
             why = "training did not come to its end"
-            if self.loop:
+            if self._in_loop:
                 why = "a loop of your own adds up in none; each process has a record"
             self.gap(
                 f"the other {size - 1} processes", f"their passes are missing: {why}"
             )
-        for watched in self._watched.values():
-            watched.observer.settle()
-            if self.loop and watched.flags_changed():
-                self.gap(
-                    type(watched.base).__name__,
-                    "parameters were frozen or unfrozen after its first pass; it is "
-                    "counted as it was then",
-                )
-        self.count_costs()
-
-    def _tell(self) -> None:
-        for listener in self.listeners:
-            try:
-                listener()
-            except Exception as error:  # noqa: BLE001 a broken gauge may not stop training
-                self.gap("the display of progress", error)
+        self.registry.settle()
 
     def gather(self) -> None:
         """Add what the other processes counted; all of them have to call this."""
-        watched = list(self._watched.values())
-        for one in watched:
-            one.observer.settle()
-        others = of_the_others([one.share() for one in watched])
-        for index, one in enumerate(watched):
-            one.add_shares([other[index] for other in others if index < len(other)])
+        self.registry.gather()
         self.gathered = True
 
     def close(self) -> None:
         """Take the hooks away again."""
-        for watched in self._watched.values():
-            watched.observer.close()
-        self.strangers.close()
-        while self._restore:
-            self._restore.pop()()
+        self.registry.close()
 
+    # -- what the models add up to --------------------------------------------------
 
-def _nothing() -> None:
-    """Nobody asks."""
+    def models(self) -> tuple[ModelUse, ...]:
+        """Return what ran, model by model; see ``ModelRegistry.uses``."""
+        return self.registry.uses()
+
+    def flops(self) -> FlopTotals:
+        """Return the FLOPs so far; see ``ModelRegistry.flops``."""
+        return self.registry.flops()
+
+    def flops_everywhere(self) -> FlopTotals:
+        """Return the FLOPs of all processes; see ``ModelRegistry.flops_everywhere``."""
+        return self.registry.flops_everywhere()
+
+    def tokens(self) -> int:
+        """Return the positions processed in training; see ``ModelRegistry.tokens``."""
+        return self.registry.tokens()
+
+    def uncounted(self) -> list[str]:
+        """Return the names of models without a count."""
+        return self.registry.uncounted()
+
+    def trained_model_id(self) -> str | None:
+        """Return the id of the first model that a Trainer holds."""
+        return self.registry.trained_model_id()
+
+    def trained_parameters(self) -> int | None:
+        """Return P of the first model that trains, adapters left out."""
+        return self.registry.trained_parameters()
+
+    def read_device(self) -> None:
+        """Read what was summed on the device; see ``ModelRegistry.read_device``."""
+        self.registry.read_device()

@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
+
+from flops_magic.evidence.hardware import Device, EnergySource, Hardware
 
 
 @dataclass
-class _Device:
+class _Polled:
     """One device and its running integrals; no list of samples is kept."""
 
     handle: Any
@@ -51,9 +54,10 @@ class NvmlPoller:
         self._clock = clock
         self._load = load or _pynvml
         self._nvml: Any = None
-        self._devices: list[_Device] = []
+        self._devices: list[_Polled] = []
         self._reason = "no NVIDIA device"
         self._gaps: list[str] = []
+        self._unmeasured: list[str] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -73,21 +77,24 @@ class NvmlPoller:
             self._thread = threading.Thread(target=self._poll, daemon=True)
             self._thread.start()
 
-    def stop(self) -> dict[str, Any]:
-        """End, and return the record's ``hardware``: text, lists and integers only."""
+    def stop(self) -> Hardware:
+        """End, and return what the devices did."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=5.0)
-        devices = [self._summary(device) for device in self._devices]
+        devices = tuple(self._summary(device) for device in self._devices)
         if self._nvml is not None and (
             self._thread is None or not self._thread.is_alive()
         ):
             self._ask("nvmlShutdown")
-        if not devices:
-            return {"devices": [], "reason": self._reason, "gaps": self._gaps}
-        return {"devices": devices, "gaps": self._gaps}
+        return Hardware(
+            devices,
+            reason=None if devices else self._reason,
+            gaps=tuple(self._gaps),
+            unmeasured=tuple(self._unmeasured),
+        )
 
-    def _visible(self) -> list[_Device]:
+    def _visible(self) -> list[_Polled]:
         """Return the devices that CUDA_VISIBLE_DEVICES leaves, by UUID."""
         count = self._ask("nvmlDeviceGetCount") or 0
         found = []
@@ -96,7 +103,7 @@ class NvmlPoller:
             if handle is not None:
                 name = _text(self._ask("nvmlDeviceGetName", handle))
                 uuid = _text(self._ask("nvmlDeviceGetUUID", handle))
-                found.append(_Device(handle, name, uuid))
+                found.append(_Polled(handle, name, uuid))
         wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
         if wanted is None:
             return found
@@ -105,9 +112,9 @@ class NvmlPoller:
             if item.isdigit():
                 chosen += found[int(item) : int(item) + 1]
             elif item.startswith("MIG-"):
-                self._note(
-                    f"CUDA_VISIBLE_DEVICES: {item[:12]}… is a slice, not measured"
-                )
+                gap = f"CUDA_VISIBLE_DEVICES: {item[:12]}… is a slice, not measured"
+                self._note(gap)
+                self._unmeasured.append(gap)
             else:
                 chosen += [d for d in found if item != "-1" and d.uuid.startswith(item)]
         if not chosen:
@@ -124,7 +131,7 @@ class NvmlPoller:
                 return
             self._stop.wait(self._interval_s)
 
-    def _sample(self, device: _Device) -> None:
+    def _sample(self, device: _Polled) -> None:
         """Add one sample to the integrals, by trapezoids over real time stamps."""
         rates = self._ask("nvmlDeviceGetUtilizationRates", device.handle)
         power = self._ask("nvmlDeviceGetPowerUsage", device.handle)
@@ -148,28 +155,31 @@ class NvmlPoller:
         device.samples += 1
         device.last = now
 
-    def _summary(self, device: _Device) -> dict[str, Any]:
-        summary: dict[str, Any] = {
-            "name": device.name,
-            "uuid": device.uuid,
-            "samples": device.samples,
-            "longest_gap_s": f"{device.longest_gap_s:.3f}",
-            "memory_peak_bytes": device.memory_peak_bytes,
-            "busy_share": f"{device.busy_s / device.seen_s:.4f}"
-            if device.seen_s
-            else None,
-        }
+    def _summary(self, device: _Polled) -> Device:
+        """Return what a device did, and the better of two ways to its energy."""
+        busy_share = energy_j = None
+        energy_by: EnergySource | None = None
+        if device.seen_s:
+            busy_share = Decimal(f"{device.busy_s / device.seen_s:.4f}")
         end_mj = self._energy_mj(device)
         if end_mj is not None and device.energy_start_mj is not None:
-            used_mj = end_mj - device.energy_start_mj
-            summary["energy_j"] = f"{used_mj // 1000}.{used_mj % 1000:03d}"
-            summary["energy_by"] = "energy counter"
+            energy_j = Decimal(end_mj - device.energy_start_mj).scaleb(-3)
+            energy_by = "energy counter"
         elif device.power_j:
-            summary["energy_j"] = f"{device.power_j:.3f}"
-            summary["energy_by"] = "power samples"
-        return summary
+            energy_j = Decimal(f"{device.power_j:.3f}")
+            energy_by = "power samples"
+        return Device(
+            name=device.name,
+            uuid=device.uuid,
+            samples=device.samples,
+            longest_gap_s=Decimal(f"{device.longest_gap_s:.3f}"),
+            memory_peak_bytes=device.memory_peak_bytes,
+            busy_share=busy_share,
+            energy_j=energy_j,
+            energy_by=energy_by,
+        )
 
-    def _energy_mj(self, device: _Device) -> int | None:
+    def _energy_mj(self, device: _Polled) -> int | None:
         value = self._ask("nvmlDeviceGetTotalEnergyConsumption", device.handle)
         return None if value is None else int(value)
 

@@ -1,10 +1,169 @@
-"""The shape of a pass, read from a model's arguments without asking the device."""
+"""What a pass is, read from a model's arguments without asking the device.
+
+Only shapes and flags are read. What needs values (packed lengths, the number of real
+tokens) is summed on the device, and read when the Trainer has waited for it anyway: at
+its logs and at the end.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+
+from flops_magic.flops.profile import PassShape
+from flops_magic.monitoring.pass_hooks import PassCall
+
+Purpose = Callable[[], str | None]
+
+_NO_LABEL = -100  # transformers leaves these positions out of the loss
+
+
+class PassReader:
+    """Reads the passes of one model: their kind, shape and real tokens.
+
+    Attributes:
+        role: ``trained``, ``reference`` or ``other``: what the model is to the run.
+        two_lengths: whether a pass has a source and a target.
+    """
+
+    def __init__(
+        self, model: Any, *, role: str, purpose: Purpose, two_lengths: bool = False
+    ) -> None:
+        """Read passes of ``model``.
+
+        Args:
+            model: the innermost transformers model, whose ``forward`` does the work.
+            role: what the model is to the run.
+            purpose: returns what the run is doing now: ``train``, ``evaluation``,
+                ``rollout``, ``setup``; None outside of a Trainer.
+            two_lengths: whether the model is an encoder-decoder.
+        """
+        self.role = role
+        self.two_lengths = two_lengths
+        self._model = model
+        self._purpose = purpose
+        self._adapter_layer: Any = None
+        self._adapters_sought = -1
+
+    def kind(self, call: PassCall, adapters: bool) -> str:
+        """Return what a pass is for, in the words of ``flops.histogram.PASSES``."""
+        purpose, kwargs = self._purpose(), call.kwargs
+        if torch.is_grad_enabled() and purpose == "train" and self.role == "trained":
+            return "train"
+        if purpose in ("evaluation", "rollout"):
+            return purpose
+        if purpose == "setup":
+            return "reference"
+        if purpose is None or self.role == "other":
+            return "other"
+        if self.role == "reference" or not adapters:
+            return "reference"
+        if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
+            return "rollout"
+        # without gradients and in training mode: old log-probabilities for the update
+        return "reference" if call.module.training else "evaluation"
+
+    def adapters_on(self) -> bool:
+        """Whether the model's adapters, if any, are in use."""
+        model = self._model
+        if self._adapter_layer is None:
+            layers = sum(1 for _ in model.children())
+            if self._adapters_sought == layers and not hasattr(model, "peft_config"):
+                return True
+            self._adapters_sought = layers
+            # peft's tuner layers; the name has been there since peft 0.6
+            self._adapter_layer = next(
+                (m for m in model.modules() if hasattr(m, "_disable_adapters")), None
+            )
+            if self._adapter_layer is None:
+                return True
+        return not self._adapter_layer._disable_adapters
+
+    def dense(
+        self, tokens: torch.Tensor, kwargs: Mapping[str, Any]
+    ) -> tuple[PassShape, str]:
+        """Return the shape of a pass whose rows are not packed, and its label."""
+        batch_size, query_len = int(tokens.shape[0]), int(tokens.shape[1])
+        cached = cached_len(kwargs.get("past_key_values"), query_len)
+        keep = kwargs.get("logits_to_keep", 0)
+        scored = batch_size * min(keep, query_len) if isinstance(keep, int) else 0
+        shape = PassShape.dense(
+            batch_size, query_len, cached_len=cached, logits=scored or -1
+        )
+        label = f"{batch_size}x{query_len}" + (f"+{cached}" if cached else "")
+        target = target_len(kwargs) if self.two_lengths else None
+        if target is None:
+            return shape, label
+        return shape.with_target(target), f"{label}→{target}"
+
+
+class RealTokens:
+    """The training tokens that are not padding; threads may add at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known = 0
+        self._on_device: torch.Tensor | None = None
+
+    def add_pass(
+        self, kwargs: Mapping[str, Any], positions: int, *, two_lengths: bool = False
+    ) -> None:
+        """Add the real tokens of a training pass.
+
+        Args:
+            kwargs: the model's keyword arguments, its masks among them.
+            positions: what counts as real where no mask tells; of an encoder-decoder,
+                of its source.
+            two_lengths: whether a target is read beside the source.
+        """
+        mask = kwargs.get("attention_mask")
+        if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
+            self._add(positions)
+        else:
+            self._add_places(mask.detach().ne(0))
+        if not two_lengths:
+            return
+        if (mask := kwargs.get("decoder_attention_mask")) is not None:
+            self._add_places(mask.detach().ne(0))
+        elif isinstance(labels := kwargs.get("labels"), torch.Tensor):
+            self._add_places(labels.detach().ne(_NO_LABEL))
+        else:
+            self._add(kwargs["decoder_input_ids"].numel())
+
+    def read(self) -> None:
+        """Read what was summed on the device; waits for it."""
+        with self._lock:
+            summed, self._on_device = self._on_device, None
+        if summed is not None:
+            self._add(int(summed.item()))
+
+    def total(self) -> int:
+        """Return the tokens, as far as they were read."""
+        return self._known
+
+    def _add(self, tokens: int) -> None:
+        with self._lock:
+            self._known += tokens
+
+    def _add_places(self, places: torch.Tensor) -> None:
+        """Add the true places of a mask, on its device."""
+        real = places.sum()
+        with self._lock:
+            known = self._on_device
+            self._on_device = real if known is None else known + real.to(known.device)
+        if real.device.type == "cpu":
+            self.read()
+
+
+def target_len(kwargs: Mapping[str, Any]) -> int | None:
+    """Return the positions of a decoder's row; None where nothing tells."""
+    for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels"):
+        if isinstance(found := kwargs.get(name), torch.Tensor) and found.dim() >= 2:
+            return int(found.shape[1])
+    return None
 
 
 def first_tensor(args: Any, kwargs: Any) -> torch.Tensor | None:

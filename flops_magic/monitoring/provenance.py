@@ -67,8 +67,12 @@ def config_sha256(model: Any) -> str | None:
     return hashlib.sha256(to_json().encode()).hexdigest() if to_json else None
 
 
-def sagemaker_job() -> dict[str, str]:
-    """Return the job that SageMaker says it runs; empty elsewhere."""
+def sagemaker_job() -> dict[str, Any]:
+    """Return the job that SageMaker says it runs; empty elsewhere.
+
+    Returns:
+        Fields of ``evidence.record.TrainingData``.
+    """
     names = {
         "training_job_name": "TRAINING_JOB_NAME",
         "instance_type": "SM_CURRENT_INSTANCE_TYPE",

@@ -31,11 +31,11 @@ def inlined_only(hook: Hook) -> Hook:
     return hook
 
 
-def watching_compiled(meters: list[Any], call: Any) -> Any:
+def watching_compiled(meters: Callable[[], list[Any]], call: Any) -> Any:
     """Return ``OptimizedModule.__call__`` with its passes counted outside.
 
     Args:
-        meters: those that are active when a model is called.
+        meters: returns those that are active when a model is called.
         call: the method as torch has it.
     """
 
@@ -43,7 +43,7 @@ def watching_compiled(meters: list[Any], call: Any) -> Any:
         if torch.compiler.is_compiling():
             return call(self, *args, **kwargs)
         with ExitStack() as stack:
-            for meter in list(meters):
+            for meter in meters():
                 stack.enter_context(meter.compiled_pass(self, args, kwargs))
             return call(self, *args, **kwargs)
 

@@ -27,16 +27,29 @@ def a_trainer_is_being_made() -> bool:
 
 
 def training_facts(args: Any, state: Any, kwargs: Any, begun: int) -> dict[str, Any]:
-    """Return the settings that a reader of the record needs; no paths, no tokens."""
+    """Return the settings that a reader of the record needs; no paths, no tokens.
+
+    Returns:
+        Fields of ``evidence.record.TrainingData``; None where a value is unknown.
+    """
     loader = kwargs.get("train_dataloader")
     dataset = getattr(loader, "dataset", None)
+    epochs = getattr(args, "num_train_epochs", None)
+    # ``datasets.Dataset`` keeps the digest of its contents under this private name
+    # (tried: datasets 3 and 4); without it the record says nothing of the contents
+    fingerprint = getattr(dataset, "_fingerprint", None)
     return {
-        "num_train_epochs": str(getattr(args, "num_train_epochs", "")),
-        "max_steps": str(state.max_steps),
-        "resumed_at_step": str(begun),
-        "per_device_train_batch_size": str(args.per_device_train_batch_size),
-        "gradient_accumulation_steps": str(args.gradient_accumulation_steps),
-        "world_size": str(args.world_size),
-        "dataset_fingerprint": str(getattr(dataset, "_fingerprint", "") or "unknown"),
-        "dataset_rows": str(len(dataset)) if isinstance(dataset, Sized) else "unknown",
+        "num_train_epochs": None if epochs is None else str(epochs),
+        "max_steps": _count(state.max_steps),
+        "resumed_at_step": _count(begun),
+        "per_device_train_batch_size": _count(args.per_device_train_batch_size),
+        "gradient_accumulation_steps": _count(args.gradient_accumulation_steps),
+        "world_size": _count(args.world_size),
+        "dataset_fingerprint": str(fingerprint) if fingerprint else None,
+        "dataset_rows": len(dataset) if isinstance(dataset, Sized) else None,
     }
+
+
+def _count(value: Any) -> int | None:
+    """Return a count; None for the -1 and the like that settings mean "unset" by."""
+    return int(value) if isinstance(value, int) and value >= 0 else None

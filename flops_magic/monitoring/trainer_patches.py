@@ -8,7 +8,6 @@ last one is done.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,11 +17,13 @@ import torch._dynamo.eval_frame
 import transformers
 from transformers import TrainerCallback
 
+from flops_magic.gaps import guard
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.torch_compile import watching_compiled
 
-_ACTIVE: list[TrainerMeter] = []
+_ACTIVE: list[ActiveMeter] = []
 _ORIGINALS: list[tuple[Any, str, Any, bool]] = []
+_NOT_WATCHED = "a Trainer could not be watched"
 
 
 class MeterCallback(TrainerCallback):
@@ -35,12 +36,10 @@ class MeterCallback(TrainerCallback):
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
-        """Profile the model; the passes from here on are for training."""
+        """Price the model; the passes from here on are for training."""
         self._training = True
-        try:
+        with guard(self.meter.gap, "the beginning of training"):
             self.meter.enter_training(args, state, model, kwargs)
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            self.meter.gap("the beginning of training", error)
         self.meter.on_training()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -50,18 +49,14 @@ class MeterCallback(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Read the device: the Trainer has just waited for its loss."""
-        try:
+        with guard(self.meter.gap, "what was summed on the device"):
             self.meter.read_device()
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            self.meter.gap("what was summed on the device", error)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave training; every process comes here, so this is where they add up."""
         self.leave()
-        try:
+        with guard(self.meter.gap, "the other processes"):
             self.meter.gather()
-        except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-            self.meter.gap("the other processes", error)
 
     def leave(self) -> None:
         """Leave training, however it ended."""
@@ -77,34 +72,48 @@ def stop_if_asked(meter: TrainerMeter, control: Any) -> None:
         control.should_training_stop = True
 
 
+class ActiveMeter:
+    """A meter that watches Trainers, and the callbacks by which it hears of them."""
+
+    def __init__(self, meter: TrainerMeter) -> None:
+        self.meter = meter
+        self._callbacks: list[tuple[Any, MeterCallback]] = []
+
+    def watch(self, trainer: Any) -> None:
+        """Watch a Trainer's models and hear of its steps; once for each Trainer."""
+        with guard(self.meter.gap, _NOT_WATCHED):
+            self.meter.registry.adopt_trainer(trainer)
+            if not any(known is trainer for known, _ in self._callbacks):
+                callback = MeterCallback(self.meter)
+                trainer.add_callback(callback)
+                self._callbacks.append((trainer, callback))
+
+    def forget_trainers(self) -> None:
+        """Take the callbacks away again."""
+        while self._callbacks:
+            trainer, callback = self._callbacks.pop()
+            trainer.remove_callback(callback)
+
+
 @contextmanager
 def patched_trainers(meter: TrainerMeter) -> Iterator[None]:
     """Watch every Trainer that is made, or trained, inside the block."""
+    active = ActiveMeter(meter)
     if not _ACTIVE:
         _wrap_all()
-    _ACTIVE.append(meter)
-    callbacks: list[tuple[Any, MeterCallback]] = []
-    meter.on_trainer = functools.partial(_listen, meter, callbacks)
+    _ACTIVE.append(active)
     try:
         yield
     finally:
-        _ACTIVE.remove(meter)
+        _ACTIVE.remove(active)
         if not _ACTIVE:
             _unwrap_all()
-        for trainer, callback in callbacks:
-            trainer.remove_callback(callback)
+        active.forget_trainers()
         meter.close()
 
 
-def _listen(
-    meter: TrainerMeter, callbacks: list[tuple[Any, MeterCallback]], trainer: Any
-) -> None:
-    """Watch a Trainer's models and hear of its steps; once for each Trainer."""
-    meter.watch_trainer_models(trainer)
-    if not any(known is trainer for known, _ in callbacks):
-        callback = MeterCallback(meter)
-        trainer.add_callback(callback)
-        callbacks.append((trainer, callback))
+def _meters() -> list[TrainerMeter]:
+    return [active.meter for active in _ACTIVE]
 
 
 def _wrap_all() -> None:
@@ -117,7 +126,7 @@ def _wrap_all() -> None:
     _wrap(generation, "generate", functools.partial(_for, "rollout"))
     _wrap(torch.autograd, "backward", _watching_backward)
     _wrap(transformers.PreTrainedModel, "__init__", _expecting)
-    compiled = functools.partial(watching_compiled, _ACTIVE)
+    compiled = functools.partial(watching_compiled, _meters)
     _wrap(torch._dynamo.eval_frame.OptimizedModule, "__call__", compiled)
 
 
@@ -139,8 +148,9 @@ def _unwrap_all() -> None:
 def _expecting(call: Any) -> Any:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         call(self, *args, **kwargs)
-        for meter in list(_ACTIVE):
-            _guarded(meter, lambda meter: meter.strangers.expect(self))
+        for meter in _meters():
+            with guard(meter.gap, "a model that is made"):
+                meter.registry.unregistered.expect(self)
 
     return init
 
@@ -149,21 +159,22 @@ def _watching_init(call: Any) -> Any:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         # TRL computes reference log-probabilities in here: watch the model before
         model = kwargs.get("model", args[0] if args else None)
-        for meter in list(_ACTIVE):
-            _guarded(meter, lambda meter: meter.watch_model(model, role="trained"))
-            meter.look_for_strangers()
+        for meter in _meters():
+            with guard(meter.gap, _NOT_WATCHED):
+                meter.watch_model(model, role="trained")
+            meter.registry.look_for_unregistered()
         with _purposes("setup"):
             call(self, *args, **kwargs)
-        for meter in list(_ACTIVE):
-            _guarded(meter, lambda meter: meter.on_trainer(self))
+        for active in list(_ACTIVE):
+            active.watch(self)
 
     return init
 
 
 def _watching_train(call: Any) -> Any:
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for meter in list(_ACTIVE):
-            _guarded(meter, lambda meter: meter.on_trainer(self))
+        for active in list(_ACTIVE):
+            active.watch(self)
         try:
             # until training begins, TRL computes reference log-probabilities
             with _purposes("setup"):
@@ -178,34 +189,32 @@ def _watching_train(call: Any) -> Any:
 
 def _watching_backward(call: Any) -> Any:
     def backward(*args: Any, **kwargs: Any) -> Any:
-        blocks = [(meter, meter.backward()) for meter in list(_ACTIVE)]
-        for meter, block in blocks:
-            _guarded(meter, functools.partial(_enter, block))
-        try:
-            result = call(*args, **kwargs)
-        except BaseException:
-            for meter, block in reversed(blocks):
-                _guarded(meter, functools.partial(_leave, block))
-            raise
-        for meter, block in reversed(blocks):
-            _guarded(meter, functools.partial(_leave, block))
-        return result
+        with ExitStack() as stack:
+            for meter in _meters():
+                stack.enter_context(_counted_backward(meter))
+            return call(*args, **kwargs)
 
     return backward
 
 
-def _enter(block: Any, _: TrainerMeter) -> None:
-    block.__enter__()
+@contextmanager
+def _counted_backward(meter: TrainerMeter) -> Iterator[None]:
+    """Count a backward pass; what the meter raises is a gap, what torch raises is not.
 
-
-def _leave(block: Any, _: TrainerMeter) -> None:
-    """Leave a block, telling it what was raised inside; the caller raises it again."""
-    kind, raised, trace = sys.exc_info()
+    A plain ``with`` would let an error of the meter out between two of the user's.
+    """
+    where = "a backward pass"
+    block = meter.backward()
+    with guard(meter.gap, where):
+        block.__enter__()
     try:
-        block.__exit__(kind, raised, trace)
-    except BaseException as error:
-        if error is not raised:
-            raise
+        yield
+    except BaseException as raised:
+        with guard(meter.gap, where):
+            block.__exit__(type(raised), raised, raised.__traceback__)
+        raise
+    with guard(meter.gap, where):
+        block.__exit__(None, None, None)
 
 
 def _for(purpose: str, call: Any) -> Any:
@@ -219,15 +228,8 @@ def _for(purpose: str, call: Any) -> Any:
 @contextmanager
 def _purposes(name: str) -> Iterator[None]:
     with ExitStack() as stack:
-        for meter in list(_ACTIVE):
+        for meter in _meters():
             # generation inside an evaluation is evaluation
             inside = meter.current_purpose() == "evaluation"
             stack.enter_context(meter.purpose("evaluation" if inside else name))
         yield
-
-
-def _guarded(meter: TrainerMeter, action: Callable[[TrainerMeter], None]) -> None:
-    try:
-        action(meter)
-    except Exception as error:  # noqa: BLE001 a broken meter may not stop training
-        meter.gap("a Trainer could not be watched", error)

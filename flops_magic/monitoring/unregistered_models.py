@@ -15,21 +15,21 @@ import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensor
 
-from flops_magic.monitoring.pass_hooks import Nobody
+from flops_magic.monitoring.pass_hooks import NoHooks
 from flops_magic.monitoring.torch_compile import inlined_only
 
 Introduce = Callable[[Any, Any, Any], None]
 
 
-class Strangers:
-    """The hooks on models that may turn out to be strangers."""
+class UnregisteredModels:
+    """The hooks that introduce a model at its first call."""
 
     def __init__(self, introduce: Introduce) -> None:
-        """Wait for strangers.
+        """Wait for the first call of a model.
 
         Args:
             introduce: called before a call of any transformers model with the module,
-                its arguments and keyword arguments; knows which are no strangers.
+                its arguments and keyword arguments; knows which are known already.
         """
         self._introduce = introduce
         self._handles: list[Any] = []
@@ -61,13 +61,13 @@ class Strangers:
         if not is_fake(module):
             self._introduce(module, args, kwargs)
 
-    def __deepcopy__(self, memo: Any) -> Strangers:
-        """A copied model is a stranger too."""
+    def __deepcopy__(self, memo: Any) -> UnregisteredModels:
+        """A copied model is another model, which nobody named."""
         return self
 
     def __reduce__(self) -> Any:
         """A saved model forgets the hook."""
-        return Nobody, ()
+        return NoHooks, ()
 
     def close(self) -> None:
         """Take the hooks away again."""

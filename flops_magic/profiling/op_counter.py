@@ -1,164 +1,35 @@
 """Operations and their FLOPs: torch's own formulas, and those that it lacks.
 
 torch's flop counter is exact for what it knows and silently 0 for the rest. This
-module adds the formulas that were found missing on the stack in use, and names every
-operation that contracts tensors and still has none.
+module adds the formulas of ``profiling.op_formulas``, and names every operation that
+contracts tensors and still has none.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from math import prod
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import (
-    flop_registry,
-    sdpa_backward_flop_count,
-    sdpa_flop_count,
-)
+from torch.utils.flop_counter import flop_registry
 
-Formula = Callable[..., int]
+from flops_magic.profiling.op_formulas import FORMULAS, Formula
 
 # Operations of aten that contract tensors, by name; element-wise work is not counted.
 _CONTRACTS = re.compile(
     r"mm|matmul|bmm|conv|attention|linear|einsum|tensordot|(^|_)(v?dot|mv|ger|outer|addr)"
-    r"|lstm|gru|rnn|fft|cdist|cholesky|svd|(^|_)qr|solve|kron|scan"
+    r"|lstm|gru|rnn|fft|cdist|euclidean|cholesky|svd|(^|_)qr|solve|kron|scan|trilinear|_layer_fwd"
 )
 # Named like a contraction, without being one.
 _HARMLESS = re.compile(
     r"lift|unsafe_view|transform_bias|comm|_to_|linear_index|linspace|convert"
+    # the cell's products ran before; this is its gates, element by element
+    r"|_thnn_fused|_thnn_differentiable"
 )
-
-
-def _mm(a: torch.Tensor, b: torch.Tensor) -> int:
-    """(m, k) × (k, n) or batches of them: a multiply and an add a product."""
-    return 2 * int(prod(a.shape)) * int(b.shape[-1])
-
-
-def _grouped_mm(a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
-    """Rows of ``a`` meet one expert's matrix each; (k, m) × (m, n) for weights."""
-    if a.dim() == 2 and b.dim() == 3:
-        return 2 * int(a.shape[0] * a.shape[1] * b.shape[2])
-    if a.dim() == 3 and b.dim() == 2:
-        return 2 * int(a.shape[1] * a.shape[2] * b.shape[1])
-    return _mm(a, b)
-
-
-def _in_place_mm(_: Any, a: torch.Tensor, b: torch.Tensor, **__: Any) -> int:
-    return _mm(a, b)
-
-
-def _mv(a: torch.Tensor, _: torch.Tensor, **__: Any) -> int:
-    return 2 * int(prod(a.shape))
-
-
-def _dot(a: torch.Tensor, _: torch.Tensor, **__: Any) -> int:
-    return 2 * int(prod(a.shape))
-
-
-def _addmv(_: Any, a: torch.Tensor, __: torch.Tensor, **___: Any) -> int:
-    return 2 * int(prod(a.shape))
-
-
-def _addbmm(_: Any, a: torch.Tensor, b: torch.Tensor, **__: Any) -> int:
-    return _mm(a, b)
-
-
-def _cpu_sdpa(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, **__: Any
-) -> int:
-    return int(sdpa_flop_count(q.shape, k.shape, v.shape))
-
-
-def _cpu_sdpa_backward(
-    grad: torch.Tensor,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    *_: Any,
-    **__: Any,
-) -> int:
-    return int(sdpa_backward_flop_count(grad.shape, q.shape, k.shape, v.shape))
-
-
-def _four_bit(a: torch.Tensor, _: Any, shape: Any, *__: Any, **___: Any) -> int:
-    """Rows of ``a`` times the logical, unpacked weight."""
-    return 2 * int(prod(a.shape[:-1])) * int(prod(shape))
-
-
-def _convolution(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    _: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    transposed: bool,
-    __: Any,
-    groups: int,
-    **___: Any,
-) -> int:
-    """Every kernel element meets each output position once: (c_out, c_in/g, k…).
-
-    A depthwise convolution that is padded by k − 1 is causal: what it computes beyond
-    the end of the row is cut off, and causal kernels do not compute it.
-    """
-    taps = weight.shape[2:]
-    # one number may stand for every dimension
-    stride, padding, dilation = (
-        list(sizes) * (len(taps) if len(sizes) == 1 else 1)
-        for sizes in (stride, padding, dilation)
-    )
-    positions = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(
-            x.shape[2:], taps, stride, padding, dilation, strict=True
-        )
-    ]
-    causal = groups == x.shape[1] and len(taps) == 1 and padding[0] == taps[0] - 1
-    if transposed or (causal and stride[0] == dilation[0] == 1):
-        positions = list(x.shape[2:])  # of a transposed one, each input position
-    return 2 * int(x.shape[0] * prod(positions) * prod(weight.shape))
-
-
-def _convolution_backward(
-    _: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, *sizes: Any, **__: Any
-) -> int:
-    """As much again for the input's gradient and for the weight's, where needed."""
-    *places, output_mask = sizes
-    return _convolution(x, weight, *places) * sum(map(bool, output_mask[:2]))
-
-
-def _scan(_: torch.Tensor, __: Any, flops: int) -> int:
-    """A stand-in of ``profiling.scan_costs`` says what it costs."""
-    return int(flops)
-
-
-_OURS: dict[str, Formula] = {
-    "aten.convolution": _convolution,
-    "aten.convolution_backward": _convolution_backward,
-    "flops_magic.scan": _scan,
-    "aten._grouped_mm": _grouped_mm,
-    "aten._scaled_grouped_mm": _grouped_mm,
-    "aten.addmm_": _in_place_mm,
-    "aten.baddbmm_": _in_place_mm,
-    "aten.addbmm": _addbmm,
-    "aten.addbmm_": _addbmm,
-    "aten.mv": _mv,
-    "aten.addmv": _addmv,
-    "aten.addmv_": _addmv,
-    "aten.dot": _dot,
-    "aten.vdot": _dot,
-    "aten._scaled_dot_product_flash_attention_for_cpu": _cpu_sdpa,
-    "aten._scaled_dot_product_flash_attention_for_cpu_backward": _cpu_sdpa_backward,
-    "bitsandbytes.gemm_4bit": _four_bit,
-    "bitsandbytes.gemv_4bit": _four_bit,
-}
 
 
 class OperationCounter(TorchDispatchMode):
@@ -188,7 +59,7 @@ class OperationCounter(TorchDispatchMode):
         """Run one operation and count it."""
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        ours = _OURS.get(str(packet))
+        ours = FORMULAS.get(str(packet))
         if ours is None and packet not in flop_registry and func.namespace != "prim":
             with self:
                 parts = func.decompose(*args, **kwargs)

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
-import re
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
 from flops_magic.errors import UnknownModelError
 from flops_magic.flops.units import parse_decimal
+from flops_magic.near_names import near
 from flops_magic.registry.datafile import read_text
 from flops_magic.registry.model_names import MIRRORS, spellings
 
-# what a note may say of a row's figure, and what that means to who relies on it
-CAVEATS = {
-    "LOWER BOUND": "the registry's figure is a lower bound, which puts the line lower",
-    "BORDERLINE": "the original is close to what systemic risk is presumed from",
-    "Disagreement": "sources disagree on the original's compute",
-    "low confidence": "the registry's figure is of low confidence",
+
+class Caveat(StrEnum):
+    """A doubt about a row's figure; the values are what records hold."""
+
+    LOWER_BOUND = "LOWER BOUND"
+    BORDERLINE = "BORDERLINE"
+    DISAGREEMENT = "Disagreement"
+    LOW_CONFIDENCE = "low confidence"
+
+
+# what each caveat means to somebody who relies on the figure
+CAVEATS: dict[str, str] = {
+    Caveat.LOWER_BOUND: (
+        "the registry's figure is a lower bound, which puts the line lower"
+    ),
+    Caveat.BORDERLINE: ("the original is close to what systemic risk is presumed from"),
+    Caveat.DISAGREEMENT: "sources disagree on the original's compute",
+    Caveat.LOW_CONFIDENCE: "the registry's figure is of low confidence",
 }
 _METHODS = {
     "published": "published by the developer",
@@ -33,10 +45,6 @@ _METHODS = {
     "third_party": "estimated by a third party",
     "unknown": "not known",
 }
-_OTHER_PROVIDER = re.compile(
-    r"DERIVED (?:BY A DIFFERENT|from another) PROVIDER", re.IGNORECASE
-)
-
 _CONFIGS = (
     ("adapter_config.json", "base_model_name_or_path"),
     ("config.json", "_name_or_path"),
@@ -60,8 +68,10 @@ class BaseModel:
         method: how the figure was made, such as ``6ND``.
         confidence: ``high``, ``medium`` or ``low``.
         systemic_risk: True, False, or None if unknown; the presumption by compute.
-        derived_from: id of another provider's model that it was made from.
-        notes: caveats.
+        derived_from: id of the model that it was made from; empty if none.
+        other_provider: whether another provider trained what it was made from.
+        caveats: doubts about its figure.
+        notes: remarks for people; nothing is decided by their words.
         sources: where it was read.
         as_of: when.
     """
@@ -79,20 +89,11 @@ class BaseModel:
     confidence: str
     systemic_risk: bool | None
     derived_from: str
+    other_provider: bool
+    caveats: tuple[Caveat, ...]
     notes: str
     sources: tuple[str, ...]
     as_of: str
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """Which of ``CAVEATS`` its notes and confidence hold."""
-        text = f"{self.notes} {self.confidence} confidence"
-        return tuple(caveat for caveat in CAVEATS if caveat in text)
-
-    @property
-    def other_provider(self) -> bool:
-        """Whether another provider trained what it was made from."""
-        return bool(_OTHER_PROVIDER.search(self.notes))
 
     @property
     def source_text(self) -> str:
@@ -120,20 +121,20 @@ def registry() -> tuple[BaseModel, ...]:
     return tuple(_row(row) for row in rows)
 
 
-def lookup(name: str) -> Match:
-    """Return the base model that a name means.
+def find(name: str) -> Match | None:
+    """Return the base model of a name; None where the registry has none.
 
     Exact ids and aliases come first, then their spelling in other case, then the bare
     name without its owner, then names with what mirrors and quantisations append
     taken off, then a tuned variant of the same provider's model. A folder is looked
     up by what its ``config.json`` or ``adapter_config.json`` names.
-
-    Raises:
-        UnknownModelError: with near names.
     """
     asked = name.strip()
     if folder := _model_folder(asked):
-        return _lookup_folder(folder)
+        if (named := _named_in(folder)) is None or (match := find(named[0])) is None:
+            return None
+        return Match(match.model, match.matched_id, named[1])
+    # the closest spelling first, so that a name's own row wins over its base model's
     for candidate, rule in spellings(asked):
         for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
             if found := table.get(candidate.lower()):
@@ -145,10 +146,31 @@ def lookup(name: str) -> Match:
                     matched,
                     "exact" if exact else ", ".join(steps) or "other case",
                 )
+    return None
+
+
+def lookup(name: str) -> Match:
+    """Return the base model that a name means, as ``find`` does.
+
+    Raises:
+        UnknownModelError: with near names. Looking for these takes milliseconds, so
+            ``find`` serves where a model may well be unknown.
+    """
+    if (match := find(name)) is not None:
+        return match
+    asked = name.strip()
+    if folder := _model_folder(asked):
+        if (named := _named_in(folder)) is None:
+            raise UnknownModelError(
+                f"the folder {str(folder)!r} does not name its base model; pass "
+                "--base-model ID"
+            )
+        asked = named[0]
+    known = (matched for _, matched in _by_id().values())
     raise UnknownModelError(
-        f"no base model {name!r} in the registry{_near(asked)}; pass --original-flops "
-        "with its training compute or --original-tokens to estimate it, or search with "
-        "'flops-magic models --search'"
+        f"no base model {asked!r} in the registry{near(asked, known)}; pass "
+        "--original-flops with its training compute or --original-tokens to estimate "
+        "it, or search with 'flops-magic models --search'"
     )
 
 
@@ -205,21 +227,6 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
     }
 
 
-def _near(name: str) -> str:
-    names = {found[1].lower(): found[1] for found in _by_id().values()}
-    bare = {n.rsplit("/", 1)[-1]: original for n, original in names.items()}
-    close = difflib.get_close_matches(name.lower(), names, 4, 0.6)
-    ids = [names[n] for n in close]
-    ids += [
-        bare[n]
-        for n in difflib.get_close_matches(
-            name.lower().rsplit("/", 1)[-1], bare, 4, 0.6
-        )
-    ]
-    unique = list(dict.fromkeys(ids))[:4]
-    return f"; near: {', '.join(map(repr, unique))}" if unique else ""
-
-
 def _model_folder(name: str) -> Path | None:
     """Return the folder that a name means; None where it means no folder.
 
@@ -236,26 +243,29 @@ def _model_folder(name: str) -> Path | None:
     return folder if holds or name.lower() not in _by_id() else None
 
 
-def _lookup_folder(folder: Path) -> Match:
+def _named_in(folder: Path) -> tuple[str, str] | None:
+    """Return the id that a folder's configuration names, and where it says so."""
+    # an adapter's file first: it names the base, and config.json may be a copy
     for file, key in _CONFIGS:
         path = folder / file
         if not path.is_file():
             continue
         try:
             named = json.loads(path.read_text(encoding="utf-8")).get(key)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError):  # JSON that is a list, say
             continue
+        # a folder that names a folder would be followed without end
         if isinstance(named, str) and named and not Path(named).is_dir():
-            match = lookup(named)
-            return Match(match.model, match.matched_id, f"{key} in {file}")
-    raise UnknownModelError(
-        f"the folder {str(folder)!r} does not name its base model; pass --base-model ID"
-    )
+            return named, f"{key} in {file}"
+    return None
 
 
 def _row(row: dict[str, str]) -> BaseModel:
-    risk = {"yes": True, "no": False}
+    risk = {"yes": True, "no": False}  # "unknown" becomes None
     published = _flops(row["flop_published"])
+    caveats = tuple(Caveat(one) for one in row["caveats"].split(";") if one)
+    if row["confidence"] == "low":
+        caveats += (Caveat.LOW_CONFIDENCE,)
     return BaseModel(
         model_id=row["model_id"],
         aliases=tuple(a for a in row["aliases"].split(";") if a),
@@ -270,6 +280,8 @@ def _row(row: dict[str, str]) -> BaseModel:
         confidence=row["confidence"],
         systemic_risk=risk.get(row["systemic_risk"]),
         derived_from=row["derived_from"],
+        other_provider=row["other_provider"] == "yes",
+        caveats=caveats,
         notes=row["notes"],
         sources=tuple(s for s in (row["source_1"], row["source_2"]) if s),
         as_of=row["as_of"],
@@ -281,7 +293,7 @@ def _maybe_int(text: str) -> int | None:
 
 
 def _flops(text: str) -> int | None:
-    """Return FLOPs exactly as their decimal text says."""
+    """Return FLOPs exactly as their decimal text says, without a float between."""
     if not text:
         return None
     value: Fraction = parse_decimal(text)

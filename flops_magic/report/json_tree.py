@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flops_magic.ai_act.decision import Decision, Facts
+from flops_magic.ai_act.decision import Decision, Facts, OriginalBasis
+from flops_magic.evidence.codec import to_tree
 from flops_magic.flops.units import (
     order_of_magnitude,
     significant_figures,
@@ -100,7 +101,7 @@ def _internal(made: Documentation) -> dict[str, Any]:
             "methodology": list(energy_method(made)),
         },
         "number_of_data_points": _data_points(made),
-        "decision": None if decision is None else decision.to_dict(),
+        "decision": None if decision is None else to_tree(decision),
         "threshold": None if decision is None else _threshold(decision),
         "notification": None if due is None else asdict(due),
         "unrounded": {
@@ -157,9 +158,8 @@ def _status(facts: Facts) -> str:
     """Return whether the original's compute is known, estimated or unknown."""
     if facts.original_flops is None:
         return "unknown"
-    source = facts.original_source
-    published = source.startswith("registry") and "published by the devel" in source
-    return "known" if published or source.startswith("given") else "estimated"
+    known = (OriginalBasis.GIVEN, OriginalBasis.REGISTRY_PUBLISHED)
+    return "known" if facts.basis in known else "estimated"
 
 
 def _member(member: Member, *, exact: bool) -> dict[str, Any]:

@@ -260,8 +260,8 @@ def _remarks(members: tuple[Member, ...]) -> Iterator[str]:
                 f"Run {member.name} continues a record that is not in this report "
                 f"(sha256 {run.parent_sha256[:12]}…); the sum lacks it."
             )
-        resumed = member.record.data.get("resumed_at_step")
-        if resumed not in (None, "0", 0) and not member.parent:
+        resumed = member.record.data.resumed_at_step
+        if resumed and not member.parent:
             yield (
                 f"Run {member.name} resumed at step {resumed}; what ran before is in "
                 "the sum only where its record is."

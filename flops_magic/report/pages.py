@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from flops_magic.ai_act.decision import Decision
 from flops_magic.ai_act.thresholds import error_range, law
-from flops_magic.display.scale import VERDICT_WORDS
+from flops_magic.display.scale import VERDICT_WORDS, gauge_svg, share_text
 from flops_magic.flops.units import (
     flop_text,
     grouped,
@@ -40,7 +40,7 @@ from flops_magic.report.documentation import TITLES, Documentation, Item
 from flops_magic.report.form_items import forms
 from flops_magic.report.methodology import CATEGORIES
 from flops_magic.report.notification import notification
-from flops_magic.report.renderers.svg import bars_svg, bars_words, gauge_svg, share_text
+from flops_magic.report.renderers.svg import bars_svg, bars_words
 
 _LONG = 4
 _MOST_BARS = 8
@@ -234,7 +234,7 @@ def _runs(made: Documentation) -> Table:
             (
                 f"{member.name}{after}",
                 f"{start}\n{seconds_text(float(run.elapsed_s))}",
-                run.outcome,
+                run.outcome.value,
                 two_significant_figures(member.record.flops.direct),
                 two_significant_figures(member.record.flops.cumulative),
                 word,

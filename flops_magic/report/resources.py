@@ -1,8 +1,7 @@
 """Time, devices, energy and tokens of some runs, and what of them is not known.
 
 Nothing is filled in: a device that was not seen has no hardware days, and energy is
-known only where each device of each run was metered. A record's ``hardware`` and
-``data`` are free-form, so whatever cannot be read there counts as unknown.
+known only where each device of each run was metered.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
-from flops_magic.errors import InputError, QuantityError
-from flops_magic.flops.units import parse_decimal
+from flops_magic.errors import InputError
+from flops_magic.evidence.hardware import Device
 from flops_magic.report.lineage import Lineage, Member
 
 
@@ -62,7 +60,7 @@ def resources(lineage: Lineage) -> Resources:
         elapsed_s = _elapsed_s(member)
         devices = devices_of(member)
         for device in devices:
-            name = str(device.get("name") or "unknown device")
+            name = device.name or "unknown device"
             device_s[name] = device_s.get(name, Fraction(0)) + elapsed_s
             reading = _energy(device)
             if isinstance(reading, str):
@@ -96,46 +94,39 @@ def resources(lineage: Lineage) -> Resources:
     )
 
 
-def devices_of(member: Member) -> list[dict[str, Any]]:
+def devices_of(member: Member) -> tuple[Device, ...]:
     """Return the devices that a run's record names."""
-    found = member.record.hardware.get("devices")
-    rows = found if isinstance(found, list) else []
-    return [row for row in rows if isinstance(row, dict)]
+    hardware = member.record.hardware
+    return hardware.devices if hardware else ()
 
 
-def hardware_gaps(member: Member) -> list[str]:
+def hardware_gaps(member: Member) -> tuple[str, ...]:
     """Return what the sensors could not read in a run."""
-    found = member.record.hardware.get("gaps")
-    return [str(gap) for gap in found] if isinstance(found, list) else []
+    hardware = member.record.hardware
+    return hardware.gaps or () if hardware else ()
 
 
 def _unseen(member: Member, seen: int) -> Iterator[str]:
     """Yield why a run's devices are not all known."""
     hardware = member.record.hardware
-    if not seen:
-        reason = hardware.get("reason")
-        yield str(reason) if reason else "its devices were not recorded"
+    if hardware is None or not seen:
+        yield (hardware and hardware.reason) or "its devices were not recorded"
         return
-    for gap in hardware_gaps(member):
-        if "not measured" in gap:
-            yield gap
-    processes = str(member.record.data.get("world_size", "1"))
-    if processes.isdecimal() and int(processes) > seen:
+    # a record of 0.1.0 does not say which gap is a device, so each may be one
+    unmeasured = hardware.unmeasured
+    yield from hardware_gaps(member) if unmeasured is None else unmeasured
+    processes = member.record.data.world_size or 1
+    if processes > seen:
         yield f"{processes} processes trained, and {seen} devices were seen"
 
 
-def _energy(device: dict[str, Any]) -> tuple[str, Fraction] | str:
+def _energy(device: Device) -> tuple[str, Fraction] | str:
     """Return how a device's energy was read and the joules, or why it is unknown."""
-    text = device.get("energy_j")
-    if text is None:
+    if device.energy_j is None:
         return "the device reports neither energy nor power"
-    try:
-        energy_j = parse_decimal(str(text))
-    except QuantityError:
-        return "its energy cannot be read"
-    if energy_j <= 0:
+    if device.energy_j <= 0:
         return "its energy counter did not advance"
-    return str(device.get("energy_by") or "unknown means"), energy_j
+    return device.energy_by or "unknown means", Fraction(device.energy_j)
 
 
 def _wall_clock(members: tuple[Member, ...]) -> tuple[Fraction, bool]:
@@ -156,10 +147,12 @@ def _wall_clock(members: tuple[Member, ...]) -> tuple[Fraction, bool]:
 
 
 def _elapsed_s(member: Member) -> Fraction:
-    text = member.record.run.elapsed_s
-    if (elapsed_s := parse_decimal(text)) < 0:
-        raise InputError(f"run {member.name} lasted {text!r} s, which is no duration")
-    return elapsed_s
+    elapsed_s = member.record.run.elapsed_s
+    if elapsed_s < 0:
+        raise InputError(
+            f"run {member.name} lasted {elapsed_s} s; a run lasts 0 or more"
+        )
+    return Fraction(elapsed_s)
 
 
 def _utc(text: str) -> datetime:

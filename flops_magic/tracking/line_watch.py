@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from flops_magic.ai_act.decision import Decision
 from flops_magic.errors import InputError
-from flops_magic.flops.histogram import FlopTotals
+from flops_magic.gaps import guard
+from flops_magic.tracking.moment import Moment, RunJudge
 from flops_magic.tracking.progress import Progress
-from flops_magic.tracking.record_builder import Judge
 from flops_magic.tracking.stop_rule import StopAt
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ class LineWatch:
     def __init__(
         self,
         meter: TrainerMeter,
-        judge: Judge,
-        declared: Mapping[str, int],
+        judge: RunJudge,
         stop_at: Fraction | None,
         clock: Callable[[], float],
     ) -> None:
@@ -41,7 +39,6 @@ class LineWatch:
         self.crossing_foreseen_at: str | None = None
         self._meter = meter
         self._judge = judge
-        self._declared = FlopTotals(declared=sum(declared.values()))
         self._clock = clock
         self._looked_s = float("-inf")
         self._rule = StopAt(stop_at or Fraction(1))
@@ -65,27 +62,39 @@ class LineWatch:
                 f"stop_at cannot tell how far the line is: {', '.join(unseen)} cannot "
                 "be counted; leave it out, and the record says what was seen"
             )
-        decision, reason = self._judge_everywhere()
-        if decision is None:
+        self.reads()
+        now, reason = self._judge.everywhere(self._judge.moment())
+        if now is None:
             raise InputError(f"stop_at has nothing to stop at: {reason}")
-        self._rule.begin(decision)
+        self._rule.begin(now)
 
-    def stepped(self, progress: Callable[[], Progress]) -> None:
-        """Look where the run stands; tell the meter where it has to stop."""
+    def reads(self) -> bool:
+        """Read what was summed on the device, if each step is needed exactly.
+
+        Without ``stop_at`` training does not wait for the device.
+        """
+        if self.stop_at is None:
+            return False
+        with guard(self._meter.gap, "what was summed on the device"):
+            self._meter.read_device()
+        return True
+
+    def stepped(self, moment: Moment) -> None:
+        """Look where the run is after a step; tell the meter where it has to stop."""
         if self.stop_at is not None and self._meter.steps:
-            decision, reason = self._judge_everywhere()
-            if decision is None or not decision.line:
-                why = reason if decision is None else decision.line_text
+            now, reason = self._judge.everywhere(moment)
+            if now is None or not now.line:
+                why = reason if now is None else now.line_text
                 self._meter.gap("stop_at", f"nothing to stop at: {why}")
-            elif self._rule.stepped(decision, self._meter.steps):
+            elif self._rule.stepped(now, self._meter.steps):
                 self._meter.stop_now = True
                 self._stopped_after = self._stopped_after or self._meter.steps
         now_s = self._clock()
         if now_s - self._looked_s >= _LOOK_AHEAD_EVERY_S:
             self._looked_s = now_s
-            self._look_ahead(progress)
+            self._look_ahead(moment.progress)
 
-    def ended(self, outcome: str, progress: Callable[[], Progress]) -> str:
+    def ended(self, outcome: str, progress: Progress) -> str:
         """Return the outcome: ``stopped`` where training ended by ``stop_at``."""
         self._look_ahead(progress)
         if self._stopped_after is None:
@@ -98,12 +107,7 @@ class LineWatch:
             return outcome
         return "stopped" if outcome == "completed" else outcome
 
-    def _look_ahead(self, progress: Callable[[], Progress]) -> None:
-        if self.crossing_foreseen_at is None and progress().crossing_step:
+    def _look_ahead(self, progress: Progress) -> None:
+        if self.crossing_foreseen_at is None and progress.crossing_step:
             foreseen = datetime.now(UTC)
             self.crossing_foreseen_at = foreseen.isoformat(timespec="milliseconds")
-
-    def _judge_everywhere(self) -> tuple[Decision | None, str]:
-        """Return the decision on what all processes did; all of them call this."""
-        self._meter.read_device()
-        return self._judge(self._meter.flops_everywhere() + self._declared)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flops_magic.ai_act.decision import Decision
-from flops_magic.evidence.record import AuditRecord, ModelUse, Run
+from flops_magic.evidence.hardware import Hardware
+from flops_magic.evidence.record import (
+    AuditRecord,
+    LegacyFigure,
+    ModelUse,
+    Run,
+    TrainingData,
+)
 from flops_magic.flops.formulas import lora_pd
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.monitoring.provenance import sagemaker_job, versions
@@ -32,7 +39,7 @@ def record_of(
     *,
     judge: Judge,
     declared: Mapping[str, int],
-    hardware: Mapping[str, Any],
+    hardware: Hardware | None,
 ) -> AuditRecord:
     """Return the record of a run.
 
@@ -41,7 +48,7 @@ def record_of(
         meter: what it saw.
         judge: returns the decision on FLOPs, or why there is none.
         declared: FLOPs that the user declares, by reason.
-        hardware: what the devices did.
+        hardware: what the devices did; None while the run lasts.
     """
     models = meter.models()
     flops = sum(
@@ -53,7 +60,7 @@ def record_of(
         flops=flops,
         declared=declared,
         legacy=legacy_figure(models),
-        data=dict(meter.facts) | sagemaker_job(),
+        data=TrainingData(**meter.facts, **sagemaker_job()),
         hardware=hardware,
         assumptions=assumptions_of(models),
         uncertainty=UNCERTAINTY,
@@ -67,25 +74,18 @@ def record_of(
             f"the operations of {', '.join(meter.uncounted())} could not be counted, "
             "so the total is a lower bound; see the gaps"
         )
-    verdict = decision.to_dict() if decision else None
-    return replace(record, decision=verdict, undecided=reason)
+    return replace(record, decision=decision, undecided=reason)
 
 
-def legacy_figure(models: tuple[ModelUse, ...]) -> dict[str, Any]:
-    """Return (4·N_total + 2·N_trainable)·D of the trained models, for comparison."""
+def legacy_figure(models: tuple[ModelUse, ...]) -> LegacyFigure | None:
+    """Return (4·N_total + 2·N_trainable)·D of the one trained model, for comparison."""
     trained = [use for use in models if use.role == "trained"]
     if len(trained) != 1 or (profile := trained[0].profile) is None:
-        return {}
+        return None
     rows = [row for row in trained[0].histogram if row.kind == "train"]
     tokens = sum(row.total.tokens for row in rows)
     total, trainable = profile.parameters_total, profile.parameters_trainable
-    return {
-        "formula": "(4·N_total + 2·N_trainable)·D",
-        "N_total": str(total),
-        "N_trainable": str(trainable),
-        "tokens": str(tokens),
-        "flops": str(lora_pd(total, trainable, tokens)),
-    }
+    return LegacyFigure(total, trainable, tokens, lora_pd(total, trainable, tokens))
 
 
 def assumptions_of(models: tuple[ModelUse, ...]) -> tuple[str, ...]:

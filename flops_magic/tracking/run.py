@@ -1,7 +1,7 @@
 """One tracked run, from its first line to its sealed record.
 
-This is where the wings meet: ``measure`` says what ran, ``core`` judges it, ``show``
-displays it, ``evidence`` keeps it.
+``monitoring`` says what ran, ``ai_act`` decides on it, ``display`` shows it and
+``evidence`` keeps it. Each step is looked at once; what was seen is handed on.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flops_magic.ai_act.original_model import Original
-from flops_magic.errors import FlopsMagicError, MissingPackageError
+from flops_magic.ai_act.original_model import OriginalModel
+from flops_magic.errors import InputError, MissingPackageError
 from flops_magic.evidence.files import write_json
 from flops_magic.evidence.flops_meter import flops_meter
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.evidence.journal import Journal
-from flops_magic.evidence.record import AuditRecord, Run
+from flops_magic.evidence.record import AuditRecord, Outcome, Run
 from flops_magic.evidence.seal import Sealed, seal
-from flops_magic.flops.histogram import FlopTotals
+from flops_magic.gaps import guard
 from flops_magic.monitoring.nvml import NvmlPoller
 from flops_magic.tracking.line_watch import LineWatch
+from flops_magic.tracking.moment import RunJudge
 from flops_magic.tracking.progress import Progress
 from flops_magic.tracking.record_builder import record_of
 
 if TYPE_CHECKING:
-    from flops_magic.ai_act.decision import Decision
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 _JOURNAL_EVERY_S = 5.0
 
@@ -68,7 +70,7 @@ class TrackedRun:
         sealed: the sealed record, once the run is finished.
     """
 
-    original: Original = field(default_factory=Original)
+    original: OriginalModel = field(default_factory=OriginalModel)
     folder: Path | None = None
     source_sha256: str | None = None
     display: Display | None = None
@@ -81,12 +83,13 @@ class TrackedRun:
 
     def __post_init__(self) -> None:
         self.id = uuid.uuid4().hex
+        self._measuring = False
         self._resources = ExitStack()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._journal: Journal | None = None
         self._journaled_s = 0.0
-        self._hardware: dict[str, Any] = {}
+        self._hardware: Hardware | None = None
 
     # -- life ---------------------------------------------------------------------
 
@@ -96,52 +99,61 @@ class TrackedRun:
         Raises:
             MissingPackageError: when torch or transformers is missing.
         """
+        self._started_at, self._began_s = _now(), self.clock()
         self.meter = _new_meter()
-        self._started = datetime.now(UTC)
-        self._began_s = self.clock()
+        self._judge = RunJudge(
+            self.original,
+            self.meter,
+            self.declared,
+            stop_at=self.stop_at,
+            elapsed_s=self._elapsed_s,
+        )
+        self._line = LineWatch(self.meter, self._judge, self.stop_at, self.clock)
+        self.meter.listeners.append(self._stepped)
+        self.meter.on_training = self._line.training_begins
+        # what fails in here takes back what was patched before it
+        with ExitStack() as undo:
+            undo.enter_context(_patches(self.meter))
+            if self.models is not None:
+                undo.enter_context(_loop_patches(self.meter, self.models))
+            if self.folder is not None:
+                self._journal = Journal(self.folder, self.id)
+            self._resources = undo.pop_all()
         self._poller = NvmlPoller()
         self._poller.start()
-        self.meter.listeners.append(self._stepped)
-        self._line = LineWatch(
-            self.meter, self._judge, self.declared, self.stop_at, self.clock
-        )
-        self.meter.on_training = self._line.training_begins
-        self._resources.enter_context(_patches(self.meter))
-        if self.models is not None:
-            self._resources.enter_context(_loop_patches(self.meter, self.models))
-        if self.folder is not None:
-            self._journal = Journal(self.folder, self.id)
+        self._measuring = True
         if self.display is not None:
-            self._quietly("the display", lambda d: d.show(self.progress()))
+            self._quietly(lambda display: display.show(self.progress()))
             ticker = threading.Thread(target=self._tick, daemon=True)
             ticker.start()
             self._resources.callback(ticker.join, 2.0)
             self._resources.callback(self._stop.set)
         return self
 
-    def finish(self, outcome: str) -> AuditRecord:
+    def finish(self, outcome: str) -> AuditRecord | None:
         """Stop measuring, judge, seal, write and show; once.
 
         Args:
             outcome: ``completed``, ``interrupted`` or ``failed``.
+
+        Returns:
+            The record; None where the run was never started, so nothing was measured.
         """
-        if self.record is not None:
+        if self.record is not None or not self._measuring:
             return self.record
-        try:
+        with guard(self.meter.gap, "the last passes"):
             self.meter.settle()
-        except Exception as error:  # noqa: BLE001 evidence of the rest must survive
-            self.meter.gap("the last passes", error)
         self._resources.close()
         self._hardware = self._poller.stop()
-        outcome = self._line.ended(outcome, self.progress)
-        progress = self.progress(outcome)
-        self.record = self._record(outcome)
-        self.sealed = seal(self.record)
-        if self._keep():
-            self.record = self._record(outcome)  # with the gap that keeping it left
-            self.sealed = seal(self.record)
-        sealed, record = self.sealed, self.record
-        self._quietly("the display", lambda d: d.finish(progress, sealed, record))
+        now = self._judge.moment().progress
+        outcome = self._line.ended(outcome, now)
+        self.record = record = self._record(outcome)
+        self.sealed = sealed = seal(record)
+        if self._keep():  # once more, with the gap that keeping it left
+            self.record = record = self._record(outcome)
+            self.sealed = sealed = seal(record)
+        ended = replace(now, outcome=outcome)
+        self._quietly(lambda display: display.finish(ended, sealed, record))
         return record
 
     def __enter__(self) -> TrackedRun:
@@ -165,82 +177,54 @@ class TrackedRun:
     @property
     def should_stop(self) -> bool:
         """Whether ``stop_at`` is reached: for loops of your own, which must ask."""
-        return self.meter.stop_now
+        return self._measuring and self.meter.stop_now
 
-    def progress(self, outcome: str = "running") -> Progress:
-        """Return where the run stands."""
-        flops = self.meter.flops() + FlopTotals(declared=sum(self.declared.values()))
-        decision, reason = self._judge(flops)
-        notion = decision.compared_notion if decision else "direct"
-        compared = flops.cumulative if notion == "cumulative" else flops.direct
-        uncounted = self.meter.uncounted()
-        now = Progress(
-            flops=compared,
-            flops_executed=flops.executed,
-            line=decision.line if decision else None,
-            line_text=decision.line_text if decision else reason,
-            verdict=decision.verdict if decision else None,
-            tokens=self.meter.tokens(),
-            step=self.meter.steps,
-            steps=self.meter.steps_planned,
-            elapsed_s=self.clock() - self._began_s,
-            outcome=outcome,
-            counted=not uncounted,
-            stop_at=self.stop_at,
-        )
-        return self._with_projection(now, flops)
+    def progress(self) -> Progress:
+        """Return where the run is.
 
-    def _with_projection(self, now: Progress, flops: FlopTotals) -> Progress:
-        projected = now.projected
-        if projected is None or now.verdict is None:
-            return now
-        rest = flops + FlopTotals(forward=max(projected - now.flops, 0))
-        decision, _ = self._judge(rest)
-        verdict = decision.verdict if decision else None
-        return Progress(**{**vars(now), "projected_verdict": verdict})
+        Raises:
+            InputError: before the run was started.
+        """
+        if not self._measuring:
+            raise InputError("this run was not started; use it as a 'with' block")
+        outcome = self.record.run.outcome if self.record else "running"
+        return self._judge.moment(outcome=outcome).progress
 
-    def _judge(self, flops: FlopTotals) -> tuple[Decision | None, str]:
-        """Return the decision, or why there is none."""
-        try:
-            named, size = self.meter.trained_model_id(), self.meter.trained_parameters()
-            return self.original.judge(flops, named, size), ""
-        except FlopsMagicError as error:
-            return None, str(error)
-
-    def _stepped(self) -> None:
-        self._line.stepped(self.progress)
-        self._quietly("the display", lambda d: d.update(self.progress()))
+    def _stepped(self, step: Step) -> None:
+        """Hold a step against the line once, and hand on what was found."""
+        # what waits on the device is in the figure only after it was read
+        moment = self._judge.moment(self.meter.now() if self._line.reads() else step)
+        self._line.stepped(moment)
+        self._quietly(lambda display: display.update(moment.progress))
         now_s = self.clock()
         if self._journal and now_s - self._journaled_s >= _JOURNAL_EVERY_S:
             self._journaled_s = now_s
-            try:
+            with guard(self.meter.gap, "the journal"):
                 self._journal.save(seal(self._record("recovered")))
-            except (FlopsMagicError, OSError) as error:
-                self.meter.gap("the journal", error)
 
     def _tick(self) -> None:
         """Show that time passes while a long step runs."""
         while not self._stop.wait(1.0):
-            self._quietly("the display", lambda d: d.update(self.progress()))
+            self._quietly(lambda display: display.update(self.progress()))
 
-    def _quietly(self, where: str, act: Callable[[Display], None]) -> None:
+    def _quietly(self, act: Callable[[Display], None]) -> None:
         if self.display is None:
             return
-        with self._lock:
-            try:
-                act(self.display)
-            except Exception as error:  # noqa: BLE001 a broken gauge stops nothing
-                self.meter.gap(where, error)
+        with self._lock, guard(self.meter.gap, "the display"):
+            act(self.display)
+
+    def _elapsed_s(self) -> float:
+        return self.clock() - self._began_s
 
     # -- the record ---------------------------------------------------------------
 
     def _record(self, outcome: str) -> AuditRecord:
         run = Run(
             id=self.id,
-            started_at=self._started.isoformat(timespec="milliseconds"),
+            started_at=self._started_at,
             ended_at=_now(),
-            elapsed_s=f"{self.clock() - self._began_s:.3f}",
-            outcome=outcome,
+            elapsed_s=Decimal(f"{self._elapsed_s():.3f}"),
+            outcome=Outcome(outcome),
             steps=self.meter.steps,
             steps_planned=self.meter.steps_planned,
             source_sha256=self.source_sha256,
@@ -250,7 +234,7 @@ class TrackedRun:
         return record_of(
             run,
             self.meter,
-            judge=self._judge,
+            judge=self._judge.decide,
             declared=self.declared,
             hardware=self._hardware,
         )
@@ -261,15 +245,13 @@ class TrackedRun:
             return False
         if int(os.environ.get("RANK", "0")):
             return False  # the first process writes for all
-        path = self.folder / "flops_meter.json"
-        try:
+        gaps = len(self.meter.gaps)
+        with guard(self.meter.gap, "flops_meter.json"):
+            path = self.folder / "flops_meter.json"
             write_json(path, flops_meter(self.record, self.sealed))
-        except FlopsMagicError as error:
-            self.meter.gap("flops_meter.json", error)
-            return True
-        if self._journal:
-            self._journal.discard()
-        return False
+            if self._journal:
+                self._journal.discard()
+        return len(self.meter.gaps) > gaps
 
 
 def _now() -> str:

@@ -68,7 +68,12 @@ def test_a_decision_names_the_rules_that_it_rests_on():
 
 
 def test_rules_of_an_unknown_version_are_named_and_not_replaced():
-    facts = Facts(1, 1, 10**24, "", rules_version="2031-01-01")
+    facts = Facts(
+        flops_direct=1,
+        flops_cumulative=1,
+        original_flops=10**24,
+        rules_version="2031-01-01",
+    )
     with pytest.raises(InputError, match="no rules of version '2031-01-01' here, only"):
         decide_facts(facts)
     assert [one.version for one in laws()] == ["2026-11-23"]

@@ -135,8 +135,7 @@ def test_the_hook_does_not_wait_for_the_device():
     places = torch.arange(64, device="cuda").repeat(2)[None].expand(2, -1).contiguous()
     meter = TrainerMeter()
     with patched_trainers(meter):
-        meter.watch_model(model, role="trained")
-        (watched,) = meter._watched.values()
+        monitor = meter.registry.adopt(model, role="trained")
         with meter.purpose("train"):
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("error")
@@ -146,13 +145,13 @@ def test_the_hook_does_not_wait_for_the_device():
                     {"attention_mask": torch.ones_like(tokens)},
                     {"position_ids": places},
                 ):
-                    watched.observer.enter((), {"input_ids": tokens, **more})
-                    watched.observer._leave(model, None)
+                    with monitor.compiled_pass((), {"input_ids": tokens, **more}):
+                        pass  # counted, and not run
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-            watched.observer.read_device()
+            meter.read_device()
     assert meter.gaps == []
-    shapes = {row.shape: row.total for row in watched.observer.tally.rows()}
+    shapes = {row.shape: row.total for row in monitor.rows()}
     assert shapes["2x128"].calls == 2
     assert shapes["packed"].pairs == 2 * 2 * 64 * 64
 

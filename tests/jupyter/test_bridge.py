@@ -34,7 +34,7 @@ console.log(JSON.stringify(stored));
 def bridged(tmp_path, stored, records, *, document=True):
     module = tmp_path / "bridge.mjs"
     module.write_text(
-        (Path(flops_magic.__file__).parent / "evidence/bridge.js").read_text()
+        (Path(flops_magic.__file__).parent / "jupyter/bridge.js").read_text()
     )
     given = {"stored": stored, "records": records, "document": document}
     script = tmp_path / "run.mjs"

@@ -196,6 +196,18 @@ def test_unloading_restores_and_takes_the_magics_away(run):
     assert "not found" in str(cells[3].outputs)
 
 
+def test_a_tracked_cell_that_does_not_compile_leaves_nothing_behind(run):
+    broken, unloaded, gone = run(
+        "%%flops_track\nprint(",
+        "%unload_ext flops_magic",
+        "%%flops_track\n1",
+        allow_errors=True,
+    )
+    assert "SyntaxError" in str(broken.outputs)
+    assert unloaded.outputs == []
+    assert "not found" in str(gone.outputs)
+
+
 def test_help_shows_the_options(run):
     (shown,) = run("get_ipython().find_cell_magic('flops_track').__doc__")
     assert "--base-model" in texts(shown)[0]
@@ -264,5 +276,5 @@ def test_a_report_is_shown_in_a_frame_written_and_printed(run, tmp_path):
 def test_quotes_hold_a_value_together_and_are_no_part_of_it(run):
     line = f'{TRACK} --original-source "its model card, table 3"'
     (tracked,) = run(f"{line}\n{TRAIN}")
-    facts = record_in(tracked).decision["facts"]
-    assert facts["original_source"] == "given by the user: its model card, table 3"
+    facts = record_in(tracked).decision.facts
+    assert facts.original_source == "given by the user: its model card, table 3"

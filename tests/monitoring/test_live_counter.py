@@ -9,8 +9,9 @@ from flops_magic.attach import attach_to_trainers
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import check
-from flops_magic.monitoring.live_counter import MAX_SIGNATURES, OccurrenceObserver
+from flops_magic.monitoring.live_counter import MAX_SIGNATURES
 from flops_magic.monitoring.meter import TrainerMeter
+from flops_magic.monitoring.model_monitor import ModelMonitor
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from flops_magic.profiling.op_counter import OperationCounter
 from tests import tiny
@@ -51,21 +52,22 @@ def watched(model, *, gaps=None, purpose="train"):
     def note(where, error):
         (gaps if gaps is not None else []).append(f"{where}: {error}")
 
-    return OccurrenceObserver(
-        model, role="trained", purpose=lambda: purpose, on_gap=note
+    monitor = ModelMonitor(
+        model, model, role="trained", purpose=lambda: purpose, on_gap=note
     )
+    monitor.price()
+    assert monitor.segment.live_only
+    return monitor
 
 
-def totals(observer, model):
-    from flops_magic.flops.histogram import histogram_flops
-
-    return histogram_flops(observer.tally.rows(), observer.profile(model, "a test", {}))
+def totals(monitor):
+    return monitor.use().flops()
 
 
-def train(observer, model, *inputs):
+def train(monitor, model, *inputs):
     with OperationCounter() as oracle:
         loss = sum(model(x).sum() for x in inputs)
-        with observer.backward():
+        with monitor.segment.counter.backward():
             loss.backward()
     return oracle.flops
 
@@ -108,40 +110,42 @@ def test_an_encoder_decoder_equals_a_real_run(tmp_path):
 
 def test_a_signature_is_counted_once_and_reused():
     model = Net().layer
-    observer = watched(model)
+    monitor = watched(model)
     for _ in range(5):
-        assert train(observer, model, torch.ones(2, 4)) == 2 * LAYER
-    assert len(observer.costs) == 3  # forward, backward and recompute of one shape
-    assert totals(observer, model).direct == 10 * LAYER
+        assert train(monitor, model, torch.ones(2, 4)) == 2 * LAYER
+    assert (
+        len(monitor.segment.totals.costs) == 3
+    )  # forward, backward and recompute of one shape
+    assert totals(monitor).direct == 10 * LAYER
 
 
 def test_another_shape_has_another_cost():
     model = Net().layer
-    observer = watched(model)
-    expected = sum(train(observer, model, torch.ones(n, 4)) for n in (2, 3, 2, 7))
-    assert totals(observer, model).direct == expected
+    monitor = watched(model)
+    expected = sum(train(monitor, model, torch.ones(n, 4)) for n in (2, 3, 2, 7))
+    assert totals(monitor).direct == expected
 
 
 def test_two_forward_passes_share_one_backward_pass():
     model = Net().layer
-    observer = watched(model)
+    monitor = watched(model)
     expected = sum(
-        train(observer, model, *inputs)
+        train(monitor, model, *inputs)
         for inputs in (
             (torch.ones(2, 4), torch.ones(3, 4)),
             (torch.ones(2, 4),),
             (torch.ones(2, 4), torch.ones(3, 4)),
         )
     )
-    assert totals(observer, model).direct == expected
+    assert totals(monitor).direct == expected
 
 
 @pytest.mark.parametrize(("reentrant", "again"), [(True, 2), (False, 1)])
 def test_recomputation_is_a_category_of_its_own(reentrant, again):
     model = Deep(reentrant)
-    observer = watched(model)
-    executed = train(observer, model, torch.ones(2, 4))
-    found = totals(observer, model)
+    monitor = watched(model)
+    executed = train(monitor, model, torch.ones(2, 4))
+    found = totals(monitor)
     # three layers forward, two gradients each backward; without reentrance torch stops
     # as soon as the last saved input is there, which is before the second product
     assert (found.forward, found.backward, found.recompute) == (
@@ -154,59 +158,59 @@ def test_recomputation_is_a_category_of_its_own(reentrant, again):
 
 def test_a_pass_without_gradients_has_no_backward_pass():
     model = Net().layer.eval()
-    observer = watched(model, purpose=None)
+    monitor = watched(model, purpose=None)
     with torch.no_grad():
         model(torch.ones(2, 4))
-    found = totals(observer, model)
+    found = totals(monitor)
     assert (found.other, found.direct) == (LAYER, 0)
 
 
 def test_a_pass_whose_backward_never_came_is_said_to_be_other():
     model, gaps = Net().layer, []
-    observer = watched(model, gaps=gaps)
+    monitor = watched(model, gaps=gaps)
     model(torch.ones(2, 4))
-    observer.settle()
-    assert totals(observer, model).other == LAYER
+    monitor.segment.counter.settle()
+    assert totals(monitor).other == LAYER
     assert "no backward pass was seen" in gaps[0]
 
 
 def test_a_backward_that_fails_passes_its_error_on_and_keeps_the_forward(tmp_path):
     model, gaps = Net().layer, []
-    observer = watched(model, gaps=gaps)
+    monitor = watched(model, gaps=gaps)
     loss = model(torch.ones(2, 4)).sum()
-    with pytest.raises(KeyboardInterrupt), observer.backward():
+    with pytest.raises(KeyboardInterrupt), monitor.segment.counter.backward():
         raise KeyboardInterrupt
     del loss
-    observer.settle()
-    assert totals(observer, model).other == LAYER
+    monitor.segment.counter.settle()
+    assert totals(monitor).other == LAYER
 
 
 def test_a_forward_that_fails_leaves_no_cost_behind():
     model = Net().layer
-    observer = watched(model)
+    monitor = watched(model)
     with pytest.raises(RuntimeError):
         model(torch.ones(2, 5))
-    assert train(observer, model, torch.ones(2, 4)) == totals(observer, model).direct
+    assert train(monitor, model, torch.ones(2, 4)) == totals(monitor).direct
 
 
 def test_too_many_shapes_are_a_gap_and_no_total():
     model, gaps = torch.nn.Linear(1, 1), []
-    observer = watched(model, gaps=gaps, purpose=None)
+    monitor = watched(model, gaps=gaps, purpose=None)
     with torch.no_grad():
         for rows in range(1, MAX_SIGNATURES + 3):
             model(torch.ones(rows, 1))
-    assert observer.lost == 2
+    assert monitor.segment.totals.lost == 2
     assert "not counted" in gaps[0]
 
 
 def test_an_operation_without_a_formula_is_named():
     model = torch.nn.LSTM(4, 4)
-    observer = watched(model, purpose=None)
+    monitor = watched(model, purpose=None)
     with torch.no_grad():
         model(torch.ones(3, 4))
-    profile = observer.profile(model, "a test", {})
+    profile = monitor.profile
     named = " ".join(profile.unknown_ops)
-    counted = totals(observer, model).other
+    counted = totals(monitor).other
     assert named or counted == 3 * 2 * (2 * 16 * 4) // 1
 
 

@@ -14,13 +14,14 @@ from flops_magic.monitoring.nvml import NvmlPoller
 SOURCE = Path(__file__).parents[1] / "nvml_standin" / "nvml.c"
 POLL = """
 import json, sys, time
+from flops_magic.evidence.codec import to_tree
 from flops_magic.monitoring.nvml import NvmlPoller
 poller = NvmlPoller(interval_s=0.01)
 poller.start()
 time.sleep(0.5)
 found = poller.stop()
 assert "torch" not in sys.modules
-print(json.dumps(found))
+print(json.dumps(to_tree(found)))
 """
 
 
@@ -37,7 +38,7 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def polled(library):
-    """Poll in a process that finds the stand-in; return the record's ``hardware``."""
+    """Poll in a process that finds the stand-in; return what a record would hold."""
 
     def polled(**environment):
         done = subprocess.run(
@@ -61,8 +62,8 @@ def test_two_devices_are_measured_by_uuid(polled):
         assert device["busy_share"] == "0.5000"
         # two reads, 1,234 mJ apart
         assert (device["energy_j"], device["energy_by"]) == ("1.234", "energy counter")
-        assert device["samples"] > 5
-        assert device["memory_peak_bytes"] == 2**30
+        assert int(device["samples"]) > 5
+        assert device["memory_peak_bytes"] == str(2**30)
     assert found["gaps"] == []
 
 
@@ -105,6 +106,7 @@ def test_only_the_devices_that_cuda_may_use_are_measured(polled, visible, uuids)
 def test_a_slice_is_a_gap(polled):
     found = polled(CUDA_VISIBLE_DEVICES="MIG-1234")
     assert any("slice" in gap for gap in found["gaps"])
+    assert found["unmeasured"] == found["gaps"]
 
 
 @pytest.mark.skipif(
@@ -114,8 +116,8 @@ def test_a_machine_without_a_device_says_so_and_nothing_else(capfd):
     poller = NvmlPoller()
     poller.start()
     found = poller.stop()
-    assert found["devices"] == []
-    assert found["reason"].startswith("no NVIDIA device (")
+    assert found.devices == ()
+    assert found.reason.startswith("no NVIDIA device (")
     assert capfd.readouterr() == ("", "")
 
 
@@ -125,4 +127,4 @@ def test_another_package_named_pynvml_is_no_use():
 
     poller = NvmlPoller(load=impostor)
     poller.start()
-    assert "install nvidia-ml-py" in poller.stop()["reason"]
+    assert "install nvidia-ml-py" in poller.stop().reason

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.pass_hooks import PassObserver
+from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.pass_hooks import PassHooks
 
 
 class Net(torch.nn.Module):
@@ -18,8 +19,14 @@ def watched(gaps):
     def note(where, error):
         gaps.append(f"{where}: {error}")
 
-    observer = PassObserver(model, role="trained", purpose=lambda: "train", on_gap=note)
-    return model, observer
+    monitor = ModelMonitor(
+        model, model, role="trained", purpose=lambda: "train", on_gap=note
+    )
+    return model, monitor
+
+
+def histogram(monitor):
+    return monitor.segment.totals.histogram
 
 
 ON_META = {
@@ -45,46 +52,44 @@ def test_the_hook_reads_nothing_from_the_device(inputs):
 )
 def test_what_reads_the_device_would_be_caught(read):
     gaps = []
-    model, observer = watched(gaps)
-    plain = observer._observe
+    model = Net()
 
-    def reading(module, tokens, kwargs):
-        read(kwargs["input_ids"].sum())
-        plain(module, tokens, kwargs)
+    def reading(call):
+        read(call.kwargs["input_ids"].sum())
 
-    observer._observe = reading
+    PassHooks([model], reading, lambda *gap: gaps.append(gap))
     model(input_ids=torch.zeros(2, 8, dtype=torch.long, device="meta"))
     assert len(gaps) == 1
 
 
 def test_packed_positions_cost_the_sum_of_squares():
-    model, observer = watched([])
+    model, monitor = watched([])
     places = torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2, 3, 4]])  # sequences of 3, 2 and 5
     for _ in range(2):
         model(input_ids=torch.zeros(1, 10), position_ids=places)
     once = PassShape(1, 3, 10, 9 + 4 + 25, 6 + 3 + 15, 10)
-    assert observer.tally.total("train") == once + once
+    assert histogram(monitor).total("train") == once + once
     assert once == PassShape.packed([3, 2, 5], positions=10)
 
 
 def test_packed_boundaries_leave_padding_a_sequence_of_its_own():
-    model, observer = watched([])
+    model, monitor = watched([])
     bounds = torch.tensor([0, 3, 5], dtype=torch.int32)
     model(input_ids=torch.zeros(1, 9), cu_seq_lens_q=bounds)
-    assert observer.tally.total("train") == PassShape.packed([3, 2], positions=9)
+    assert histogram(monitor).total("train") == PassShape.packed([3, 2], positions=9)
 
 
 def test_positions_that_only_count_up_are_an_ordinary_batch():
-    model, observer = watched([])
+    model, monitor = watched([])
     model(input_ids=torch.zeros(2, 4), position_ids=torch.arange(4).expand(2, 4))
-    (row,) = observer.tally.rows()
+    (row,) = histogram(monitor).rows()
     assert row.shape == "2x4"
     assert row.total == PassShape.dense(2, 4)
 
 
 def test_real_tokens_are_those_that_the_mask_leaves():
-    model, observer = watched([])
+    model, monitor = watched([])
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     model(input_ids=torch.zeros(2, 4), attention_mask=mask)
     model(input_ids=torch.zeros(2, 4))
-    assert observer.real_tokens() == 4 + 8
+    assert monitor.segment.real_tokens() == 4 + 8

@@ -155,7 +155,7 @@ def test_padding_is_counted_and_real_tokens_stand_beside(meter, tmp_path):
 
 def test_a_failing_listener_stops_nothing(tmp_path):
     meter = TrainerMeter()
-    meter.listeners.append(lambda: 1 / 0)
+    meter.listeners.append(lambda step: 1 / step.number)
     with patched_trainers(meter):
         tiny.trainer(tiny.llama(), tmp_path).train()
     assert meter.steps == 3

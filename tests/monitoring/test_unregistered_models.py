@@ -12,7 +12,7 @@ from flops_magic.flops.histogram import Histogram
 from flops_magic.flops.profile import PassShape
 from flops_magic.monitoring.loop_patches import patched_loops
 from flops_magic.monitoring.meter import TrainerMeter
-from flops_magic.monitoring.pass_hooks import PassObserver
+from flops_magic.monitoring.model_monitor import ModelMonitor
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
 
@@ -116,7 +116,7 @@ def watched(model, purpose, gaps):
     def note(*gap):
         gaps.append(gap)
 
-    return PassObserver(model, role="trained", purpose=purpose, on_gap=note)
+    return ModelMonitor(model, model, role="trained", purpose=purpose, on_gap=note)
 
 
 class Outer(torch.nn.Module):
@@ -140,7 +140,7 @@ class Body(torch.nn.Module):
 def test_replicas_in_threads_count_each_slice_once():
     """``DataParallel`` copies the module with its hooks and calls it in threads."""
     model, gaps = Outer(), []
-    observer = watched(model, lambda: "train", gaps)
+    monitor = watched(model, lambda: "train", gaps)
 
     def replica():
         twin = model._replicate_for_data_parallel()
@@ -156,9 +156,9 @@ def test_replicas_in_threads_count_each_slice_once():
         thread.start()
     for thread in threads:
         thread.join()
-    total = observer.tally.total("train")
+    total = monitor.segment.totals.histogram.total("train")
     assert (total.calls, total.tokens) == (2000, 2000 * 16)
-    assert observer.real_tokens() == 2000 * 16
+    assert monitor.segment.real_tokens() == 2000 * 16
     assert gaps == []
 
 
@@ -253,7 +253,7 @@ def test_a_broken_hook_leaves_a_gap_and_the_model_runs():
     def broken():
         raise ZeroDivisionError
 
-    observer = watched(model, broken, gaps)
+    monitor = watched(model, broken, gaps)
     assert model(input_ids=ids()).logits.shape == (2, 32, 256)
     assert [str(where) for where, _ in gaps] == ["a forward pass could not be read"]
-    observer.close()
+    monitor.close()

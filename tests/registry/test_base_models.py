@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flops_magic.errors import UnknownModelError
-from flops_magic.registry.base_models import lookup, registry, search
+from flops_magic.registry.base_models import Caveat, find, lookup, registry, search
 from flops_magic.registry.datafile import read_text
 
 
@@ -68,12 +68,13 @@ def test_the_rule_of_a_match_is_told():
     ["meta-llama/Llama-9-8B", "Qwen/Qwen2.5-8B", "llama", "somebody/tuned-llama", ""],
 )
 def test_a_name_of_another_size_or_version_is_no_match(stranger):
+    assert find(stranger) is None
     with pytest.raises(UnknownModelError):
         lookup(stranger)
 
 
 def test_a_typo_is_answered_with_near_names():
-    with pytest.raises(UnknownModelError, match="'Qwen/Qwen2"):
+    with pytest.raises(UnknownModelError, match="near: Qwen/Qwen2"):
         lookup("Qwen/Qwen2.5-7b-")
 
 
@@ -129,3 +130,24 @@ def test_search_needs_every_word():
         "meta-llama/Llama-3.1-405B"
     }
     assert not search("llama nonsense-word")
+
+
+def test_doubts_and_other_providers_are_columns_and_no_wording_of_the_notes():
+    rows = registry()
+    doubtful = {one: sum(one in row.caveats for row in rows) for one in Caveat}
+    # counted in the notes' marker words when the columns were made
+    assert doubtful[Caveat.LOWER_BOUND] == 17
+    assert doubtful[Caveat.BORDERLINE] == 4
+    assert doubtful[Caveat.DISAGREEMENT] == 14
+    assert sum(row.other_provider for row in rows) == 36
+    for row in rows:
+        assert (Caveat.LOW_CONFIDENCE in row.caveats) == (row.confidence == "low")
+        assert row.derived_from or not row.other_provider, row.model_id
+
+
+def test_a_folder_that_names_an_unknown_model_offers_names_near_that_one(tmp_path):
+    named = {"_name_or_path": "meta-lama/Llama-3.1-8B"}
+    (tmp_path / "config.json").write_text(json.dumps(named))
+    assert find(str(tmp_path)) is None
+    with pytest.raises(UnknownModelError, match=r"'meta-lama/.*near: meta-llama"):
+        lookup(str(tmp_path))

@@ -1,10 +1,12 @@
 """The Model Documentation Form: what each audience reads, and how precisely."""
 
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
+from flops_magic.evidence.hardware import Hardware
 from flops_magic.flops.units import significant_figures
 from flops_magic.report.documentation import AUDIENCES, Documentation
 from flops_magic.report.form_items import forms
@@ -12,7 +14,7 @@ from flops_magic.report.form_precision import megawatt_hours, size_range, time_r
 from flops_magic.report.json_tree import report_tree
 from flops_magic.report.lineage import lineage
 from flops_magic.report.notification import notification
-from tests.reports import H100, below, decided, made, over, pair, recovered
+from tests.reports import DEVICE, H100, below, decided, made, over, pair, recovered
 
 DAY_S = 86_400
 
@@ -146,14 +148,13 @@ def test_energy_of_unmetered_hardware_is_na_and_says_what_is_lacking():
     ("change", "said"),
     [
         ({"energy_j": None}, "reports neither energy nor power"),
-        ({"energy_j": "much"}, "its energy cannot be read"),
-        ({"energy_j": "-4.0"}, "did not advance"),
+        ({"energy_j": Decimal("-4.0")}, "did not advance"),
     ],
 )
 def test_one_unmetered_device_makes_the_energy_na_with_the_known_part(change, said):
     record = over()
-    first, second = record.hardware["devices"]
-    hardware = {"devices": [first, second | change], "gaps": []}
+    first, second = record.hardware.devices
+    hardware = Hardware((first, replace(second, **change)), gaps=())
     answer = form("ai-office", replace(record, hardware=hardware))
     assert answer["Energy", "Amount of energy used for training"].answer == ("N/A",)
     method = answer["Energy", "Measurement methodology"].answer
@@ -163,7 +164,7 @@ def test_one_unmetered_device_makes_the_energy_na_with_the_known_part(change, sa
 
 def test_more_processes_than_devices_leave_hardware_days_a_lower_bound():
     record = over()
-    record = replace(record, data=record.data | {"world_size": "16"})
+    record = replace(record, data=replace(record.data, world_size=16))
     item = form("ai-office", record)["Computational", "Training time"]
     assert f"Hardware: at least 1.8x10^1 {H100} days." in item.answer
     assert "16 processes trained, and 2 devices were seen" in item.notes[0]
@@ -171,9 +172,9 @@ def test_more_processes_than_devices_leave_hardware_days_a_lower_bound():
 
 
 def test_hardware_days_add_up_by_device_and_run():
-    device = {"name": "A100", "energy_j": "1.000", "energy_by": "power samples"}
+    device = replace(DEVICE, name="A100", energy_j=Decimal("1.000"))
     runs = [
-        below(c * 32, day=d, hardware={"devices": [device] * n})
+        below(c * 32, day=d, hardware=Hardware((device,) * n))
         for c, d, n in (("a", 20, 1), ("b", 21, 3))
     ]
     # 12.5 s on one device and on three

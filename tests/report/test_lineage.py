@@ -171,8 +171,9 @@ def test_a_notification_counts_from_the_day_on_which_the_sum_was_first_over():
     for number, (letter, day) in enumerate(days.items()):
         asked = {"original_flops": 6 * 10**8, "systemic_risk": True}
         record = below(letter * 32, day=20 + number, original=asked)
-        facts = record.decision["facts"] | {"known_on": day}
-        records.append(replace(record, decision=record.decision | {"facts": facts}))
+        facts = replace(record.decision.facts, known_on=day)
+        decision = replace(record.decision, facts=facts)
+        records.append(replace(record, decision=decision))
     decision = of(*records).decision
     assert decision.verdict == "over"
     assert decision.facts.known_on == "2026-11-24"  # one run is 94 %, two are over

@@ -48,6 +48,9 @@ def test_the_registry_has_no_error():
         ({"aliases": "Qwen/Qwen2.5-7B"}, "stands on line"),
         ({"aliases": "two words"}, "has blanks"),
         ({"notes": "open_weights=yes; gpai_1e23=no"}, "flag gpai_1e23 should be yes"),
+        ({"caveats": "BORDER"}, "caveats ['BORDER'] are none of LOWER BOUND"),
+        ({"derived_from": "Qwen/Qwen2-7B"}, "other_provider '' is none of"),
+        ({"other_provider": "no"}, "other_provider 'no' is none of"),
         ({"notes": "-"}, "do not begin with flags"),
     ],
 )
@@ -66,7 +69,10 @@ def test_an_id_on_two_rows_is_named_with_both_lines():
     ("change", "said"),
     [
         ({"flop_published": "9e24", "method": "published"}, "times 6·P·D"),
-        ({"derived_from": "nobody/nothing"}, "has no row"),
+        (
+            {"derived_from": "nobody/nothing", "other_provider": "no"},
+            "has no row",
+        ),
     ],
 )
 def test_a_doubtful_row_is_a_warning(change, said):

@@ -3,10 +3,11 @@
 import json
 import shutil
 import subprocess
+from fractions import Fraction
 
 import pytest
 
-from flops_magic.ai_act.original_model import Original
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.cli import main
 from flops_magic.display.gauge import gauge_html
 from flops_magic.display.text import progress_line
@@ -28,7 +29,9 @@ NUMBER = 37_748_736
 def tracked(tmp_path):
     """A notebook file that a real run on a real model left behind."""
     with TrackedRun(
-        Original(flops=3 * 10**9, is_gpai=True, systemic_risk=False)
+        OriginalModel(
+            original_flops=3 * 10**9, original_is_gpai=True, systemic_risk=False
+        )
     ) as run:
         tiny.trainer(tiny.llama(), tmp_path, max_steps=1).train()
     tree = fakes.notebook(run.sealed)
@@ -46,8 +49,8 @@ def test_one_number_from_batch_to_verified_notebook(tracked, tmp_path):
     # FLOPs
     assert run.record.flops.direct == NUMBER
     # ratio: a third of 3·10^9 is 10^9
-    assert run.record.decision["ratio"] == "73728/1953125"
-    assert run.record.decision["compared"] == str(NUMBER)
+    assert run.record.decision.ratio == Fraction(73728, 1953125)
+    assert run.record.decision.compared == NUMBER
     # gauge
     progress = run.progress()
     assert progress.flops == NUMBER

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.attach import attach_to_trainers
 from flops_magic.callback import FlopsMeterCallback
 from flops_magic.display.text import record_text
@@ -13,6 +14,7 @@ from flops_magic.errors import InputError
 from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import check
 from flops_magic.tracking.line_watch import LineWatch
+from flops_magic.tracking.moment import RunJudge
 from tests import tiny
 from tests.fakes import notebook, save
 
@@ -156,7 +158,7 @@ def test_a_crossing_that_is_foreseen_is_dated_and_told(tmp_path):
     told = [text for text in warnings if text]
     assert told[0].startswith("at this pace the line is crossed at step 11 of 20")
     assert told[-1] == "the line is crossed"
-    assert record.decision["verdict"] == "over"
+    assert record.decision.verdict == "over"
 
 
 def test_a_run_that_stays_below_foresees_nothing(tmp_path):
@@ -172,6 +174,9 @@ def test_a_model_that_cannot_be_counted_is_not_trained_towards_a_line():
         def uncounted(self):
             return ["AcmeForCausalLM"]
 
-    watch = LineWatch(Blind(), lambda flops: (None, ""), {}, Fraction(1), lambda: 0.0)
+    unasked = RunJudge(
+        OriginalModel(), Blind(), {}, stop_at=Fraction(1), elapsed_s=lambda: 0.0
+    )
+    watch = LineWatch(Blind(), unasked, Fraction(1), lambda: 0.0)
     with pytest.raises(InputError, match="AcmeForCausalLM cannot be counted"):
         watch.training_begins()
