@@ -181,6 +181,7 @@ def test_projection_and_pace_follow_from_what_ran():
     assert progress(step=0).projected is None
 
 
+@pytest.mark.slow
 def test_an_estimate_is_a_table_that_names_its_basis():
     est = estimate("Qwen/Qwen3-8B", tokens="25M", seq_len=4096)
     assert "full: operation count" in str(est)
@@ -229,6 +230,7 @@ def test_a_text_display_warns_at_once_and_once():
     assert len(warnings) == 1
 
 
+@pytest.mark.slow
 def test_what_crossing_would_mean_stands_where_it_is_crossed_and_not_elsewhere():
     over = estimate("Qwen/Qwen3-8B", tokens="19T", seq_len=4096, methods=["full"])
     below = estimate("Qwen/Qwen3-8B", tokens="19M", seq_len=4096, methods=["full"])
