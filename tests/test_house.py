@@ -126,3 +126,109 @@ def test_no_count_is_a_float():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
                 assert node.value < 2**53, path
+
+
+# modules whose rules are tested through what they serve, by the file that holds the
+# tests: a value class with its user, a renderer with the document that it renders
+TESTED_BY = {
+    "tests/ai_act/test_decision_table.py": ["ai_act/decision", "ai_act/explanations"],
+    "tests/ai_act/test_law_vectors.py": ["ai_act/flags"],
+    "tests/ai_act/test_original_model.py": ["ai_act/original_options"],
+    "tests/test_script.py": ["attach", "callback", "track"],
+    "tests/display/test_display.py": [
+        *("display/card", "display/estimate_plot", "display/estimate_table"),
+        *("display/gauge", "display/registry_text", "display/scale", "display/text"),
+    ],
+    "tests/test_cli.py": ["errors", "options"],
+    "tests/estimation/test_named_models.py": [
+        "estimation/formula_profile",
+        "estimation/pricing",
+    ],
+    "tests/estimation/test_estimator.py": [
+        "estimation/estimate",
+        "estimation/run_shape",
+    ],
+    "tests/estimation/test_model_config.py": ["estimation/hub_config"],
+    "tests/evidence/test_notebook.py": [
+        *("evidence/files", "evidence/flops_meter", "evidence/journal"),
+    ],
+    "tests/evidence/test_verify.py": ["evidence/record", "evidence/seal"],
+    "tests/monitoring/test_nvml.py": ["evidence/hardware"],
+    "tests/profiling/test_profiler.py": [
+        *("flops/profile", "profiling/fake_model", "profiling/fit", "profiling/probes"),
+        *("profiling/model_builder", "profiling/repeated_layers", "profiling/moe"),
+        *("profiling/op_counter", "profiling/model_setup"),
+    ],
+    "tests/profiling/test_methods.py": ["profiling/adapters"],
+    "tests/profiling/test_op_formulas.py": ["profiling/fused_layers"],
+    "tests/profiling/test_multimodal.py": ["profiling/media"],
+    "tests/profiling/test_scan_costs.py": ["profiling/scan_stubs"],
+    "tests/jupyter/test_magics.py": [
+        *("jupyter/cell_code", "jupyter/magic_line", "jupyter/notebook_view"),
+    ],
+    "tests/jupyter/test_headless.py": ["jupyter/papermill_engine"],
+    "tests/browser/test_jupyter.py": ["jupyter/server"],
+    "tests/monitoring/test_witnesses.py": [
+        *("monitoring/backward_passes", "monitoring/module_calls"),
+        *("monitoring/monitored_models", "monitoring/passes/gradient_arrival"),
+    ],
+    "tests/monitoring/test_child_processes.py": [
+        f"monitoring/child_processes/{name}"
+        for name in (
+            *("children", "commands", "findings", "follow", "living", "process"),
+            *("run_folder", "share", "startup/sitecustomize", "uses"),
+        )
+    ],
+    "tests/monitoring/test_trainer_patches.py": [
+        *("monitoring/meter", "monitoring/provenance", "monitoring/trainer_info"),
+    ],
+    "tests/monitoring/test_segment.py": [
+        *("monitoring/model_monitor", "monitoring/priced_setups"),
+        "monitoring/setup_watch",
+    ],
+    "tests/monitoring/passes/test_live_counter.py": [
+        *("monitoring/passes/pass_counter", "monitoring/passes/pass_signature"),
+        "monitoring/passes/pass_totals",
+    ],
+    "tests/monitoring/passes/test_pass_hooks.py": [
+        *("monitoring/passes/pass_reader", "monitoring/passes/profile_counter"),
+    ],
+    "tests/monitoring/test_loop_patches.py": ["monitoring/distributed"],
+    "tests/registry/test_base_models.py": ["registry/datafile"],
+    "tests/report/test_pages.py": [
+        *("report/annex", "report/blocks", "report/json_tree", "report/model_card"),
+        *("report/renderers/docx", "report/renderers/html", "report/renderers/svg"),
+        *("report/renderers/markdown", "report/renderers/style"),
+    ],
+    "tests/report/test_documentation.py": [
+        *("report/form_items", "report/form_precision", "report/methodology"),
+        *("report/notification", "report/resources"),
+    ],
+    "tests/tracking/test_moment.py": ["tracking/progress"],
+    "tests/tracking/test_stop_at.py": ["tracking/line_watch"],
+    "tests/tracking/test_one_number.py": ["tracking/record_builder"],
+}
+
+
+def test_every_module_has_a_test_file_of_its_name_or_one_that_is_named_here():
+    root = PACKAGE.parent
+    named = {f"{name}.py" for names in TESTED_BY.values() for name in names}
+    modules = {
+        str(path.relative_to(PACKAGE)) for path in MODULES if path.name != "__init__.py"
+    }
+    untested = {
+        name
+        for name in modules
+        if not (
+            root / "tests" / Path(name).parent / f"test_{Path(name).name}"
+        ).is_file()
+    }
+    assert untested == named
+    assert all((root / path).is_file() for path in TESTED_BY)
+
+
+def test_a_folder_holds_no_more_than_eighteen_modules():
+    folders = {path.parent for path in MODULES}
+    assert {
+        str(f): n for f in folders if (n := len(list(f.glob("*.py"))) - 1) > 18
+    } == {}
