@@ -43,9 +43,9 @@ class Completeness:
     def remedy(self) -> str:
         """What would settle the matter; empty where it is settled."""
         if self.unseen:
-            return "Mend what the gaps name, and run again."
+            return "mend what the gaps name, and run again"
         if not self.training_seen:
-            return "Train inside of the tracked cell or script."
+            return "train inside of the tracked cell or script"
         return ""
 
     def verdict(self, by_the_count: str) -> str:

@@ -73,7 +73,7 @@ def record_of(
     decision, reason = judge(flops)
     seen = record.completeness
     if decision and seen.verdict(decision.verdict) != decision.verdict:
-        decision, reason = None, f"{seen.reason}. {seen.remedy}"
+        decision, reason = None, f"{seen.reason}; {seen.remedy}"
     return replace(record, decision=decision, undecided=reason)
 
 
