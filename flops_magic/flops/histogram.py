@@ -188,3 +188,17 @@ class Histogram:
         """Return the summed shape of one kind of pass."""
         shapes = (row.total for row in self.rows() if row.kind == kind)
         return sum(shapes, PassShape())
+
+
+def merged_rows(rows: Iterable[HistogramRow]) -> tuple[HistogramRow, ...]:
+    """Return the rows of several processes, those of one kind and shape as one."""
+    merged = Histogram()
+    for row in rows:
+        merged.add(
+            row.kind,
+            row.total,
+            label=row.shape,
+            adapters=row.adapters,
+            merges=" ~" not in row.shape,  # counted live, with a cost of its own
+        )
+    return merged.rows()

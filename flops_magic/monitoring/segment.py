@@ -7,12 +7,12 @@ goes on with the segment that it had.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flops_magic.errors import CountingError
-from flops_magic.flops.histogram import Histogram, HistogramRow
+from flops_magic.flops.histogram import HistogramRow, merged_rows
 from flops_magic.flops.profile import FlopsProfile, PassCost, cost_by_shape
 from flops_magic.gaps import GapSink, guard
 from flops_magic.monitoring.passes.hybrid_counter import (
@@ -213,7 +213,7 @@ class Segment:
         if not self._remote:
             return mine
         theirs = (row for share in self._remote for row in share.rows)
-        return _merged((*mine, *theirs))
+        return merged_rows((*mine, *theirs))
 
     def real_tokens(self) -> int:
         """Return training tokens that are not padding, in all processes."""
@@ -240,16 +240,3 @@ class Segment:
             first = shares[0]
             self._dry, self.refused = first.dry, first.refused
             self.live_only = first.live_only
-
-
-def _merged(rows: Iterable[HistogramRow]) -> tuple[HistogramRow, ...]:
-    merged = Histogram()
-    for row in rows:
-        merged.add(
-            row.kind,
-            row.total,
-            label=row.shape,
-            adapters=row.adapters,
-            merges=" ~" not in row.shape,  # counted live, with a cost of its own
-        )
-    return merged.rows()

@@ -49,7 +49,7 @@ def with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
             "LoRA needs peft; run pip install 'flops-magic[trl]'"
         ) from error
     if rank < 1:
-        raise InputError(f"lora_rank={rank!r} is no rank; pass 1 or more")
+        raise InputError(f"lora_rank={rank!r}: pass a rank of 1 or more")
     task = _peft_task(model)
     chosen = targets if isinstance(targets, str) else list(targets)
     setup = LoraConfig(r=rank, target_modules=chosen, task_type=task)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from flops_magic.evidence.record import ModelUse
-from flops_magic.flops.histogram import FlopTotals, Histogram, HistogramRow
+from flops_magic.flops.histogram import FlopTotals, HistogramRow, merged_rows
 from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape
 
 
@@ -97,7 +97,7 @@ def _joined(one: ModelUse, other: ModelUse) -> ModelUse | None:
     return replace(
         one,
         profile=profile,
-        histogram=_rows((*one.histogram, *other.histogram)),
+        histogram=merged_rows((*one.histogram, *other.histogram)),
         tokens_non_padding=sum(known) if known else None,
     )
 
@@ -116,19 +116,6 @@ def _agree(one: Mapping[str, PassCost], other: Mapping[str, PassCost]) -> bool:
     if any(one[name] != other[name] for name in one.keys() & other.keys()):
         return False
     return all(" @ " in name for name in one.keys() ^ other.keys())
-
-
-def _rows(rows: Iterable[HistogramRow]) -> tuple[HistogramRow, ...]:
-    merged = Histogram()
-    for row in rows:
-        merged.add(
-            row.kind,
-            row.total,
-            label=row.shape,
-            adapters=row.adapters,
-            merges=" ~" not in row.shape,  # counted live, with a cost of its own
-        )
-    return merged.rows()
 
 
 def _key(row: HistogramRow) -> tuple[str, bool, str]:
