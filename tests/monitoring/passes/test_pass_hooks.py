@@ -15,6 +15,12 @@ class Net(torch.nn.Module):
         return input_ids
 
 
+def trained(model, **inputs):
+    """One pass, with its backward pass: only then is it one of training."""
+    tokens = inputs.pop("input_ids").requires_grad_()
+    (2 * model(input_ids=2 * tokens, **inputs)).sum().backward()
+
+
 def watched(gaps, model=None, purpose=lambda: "train"):
     """A model whose passes a profile is to price, and what they add up to."""
     model, totals = model or Net(), PassTotals()
@@ -64,7 +70,7 @@ def test_packed_positions_cost_the_sum_of_squares():
     model, totals = watched([])
     places = torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2, 3, 4]])  # sequences of 3, 2 and 5
     for _ in range(2):
-        model(input_ids=torch.zeros(1, 10), position_ids=places)
+        trained(model, input_ids=torch.zeros(1, 10), position_ids=places)
     once = PassShape(1, 3, 10, 9 + 4 + 25, 6 + 3 + 15, 10)
     assert totals.histogram.total("train") == once + once
     assert once == PassShape.packed([3, 2, 5], positions=10)
@@ -73,7 +79,7 @@ def test_packed_positions_cost_the_sum_of_squares():
 def test_packed_boundaries_leave_padding_a_sequence_of_its_own():
     model, totals = watched([])
     bounds = torch.tensor([0, 3, 5], dtype=torch.int32)
-    model(input_ids=torch.zeros(1, 9), cu_seq_lens_q=bounds)
+    trained(model, input_ids=torch.zeros(1, 9), cu_seq_lens_q=bounds)
     assert totals.histogram.total("train") == PassShape.packed([3, 2], positions=9)
 
 
@@ -88,6 +94,6 @@ def test_positions_that_only_count_up_are_an_ordinary_batch():
 def test_real_tokens_are_those_that_the_mask_leaves():
     model, totals = watched([])
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
-    model(input_ids=torch.zeros(2, 4), attention_mask=mask)
-    model(input_ids=torch.zeros(2, 4))
+    trained(model, input_ids=torch.zeros(2, 4), attention_mask=mask)
+    trained(model, input_ids=torch.zeros(2, 4))
     assert totals.real_tokens.total() == 4 + 8
