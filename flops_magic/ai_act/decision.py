@@ -88,14 +88,12 @@ class Facts(OriginalFacts):
     known_on: str = ""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the Guidelines' criterion says of a modification.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A modification held against its line, in numbers.
 
     Attributes:
         rule: row of the decision table that applies, ``row-0`` to ``row-6``.
-        rows_met: rows whose threshold is exceeded, ``row-7`` (Article 51(2)) among
-            them; ``row-8`` alone where none is.
         verdict: ``below``, ``near`` (the 30 % margin straddles the line), ``over``
             (strictly greater), ``not_engaged``.
         compared: FLOPs held against the threshold.
@@ -103,34 +101,17 @@ class Decision:
         threshold: FLOP; None where no threshold applies.
         line: FLOPs of the modification at which the threshold is reached.
         line_text: the line in a few words.
-        paragraph: point of the Guidelines, numbered as adopted (C(2025) 7719).
-        paragraph_july: the same point as the text of July 2025 prints it.
-        explanation: two sentences for people who are no engineers.
-        consequence: what would follow from it; empty where nothing is said.
-        flags: what counsel should look at.
         facts: what it rests on.
-        wording: the version of the sentences, one of ``ai_act.wordings.WORDINGS``; a
-            record without the key has the first.
     """
 
-    # properties that a record states beside the fields, for readers who do not compute
-    RECORDED: ClassVar = ("ratio", "share_of_line")
-
     rule: str
-    rows_met: tuple[str, ...]
     verdict: str
     compared: int
     compared_notion: str
     threshold: Fraction | None
     line: Fraction | None
     line_text: str
-    paragraph: str
-    paragraph_july: str
-    explanation: str
-    consequence: str
-    flags: tuple[str, ...]
     facts: Facts
-    wording: str = field(default="1", metadata={"omit_default": True})
 
     @property
     def ratio(self) -> Fraction | None:
@@ -154,6 +135,34 @@ class Decision:
         """Compared FLOPs as a share of the original's training compute."""
         original = self.facts.original_flops
         return Fraction(self.compared, original) if original else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Comparison):
+    """What the Guidelines' criterion says of a modification: numbers and sentences.
+
+    Attributes:
+        rows_met: rows whose threshold is exceeded, ``row-7`` (Article 51(2)) among
+            them; ``row-8`` alone where none is.
+        paragraph: point of the Guidelines, numbered as adopted (C(2025) 7719).
+        paragraph_july: the same point as the text of July 2025 prints it.
+        explanation: two sentences for people who are no engineers.
+        consequence: what would follow from it; empty where nothing is said.
+        flags: what counsel should look at.
+        wording: the version of the sentences, one of ``ai_act.wordings.WORDINGS``; a
+            record without the key has the first.
+    """
+
+    # properties that a record states beside the fields, for readers who do not compute
+    RECORDED: ClassVar = ("ratio", "share_of_line")
+
+    rows_met: tuple[str, ...]
+    paragraph: str
+    paragraph_july: str
+    explanation: str
+    consequence: str
+    flags: tuple[str, ...]
+    wording: str = field(default="1", metadata={"omit_default": True})
 
 
 def _basis_of_0_1_0(source: str) -> OriginalBasis:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from datetime import date
 from fractions import Fraction
 
-from flops_magic.ai_act.decision import Decision, Facts, OriginalFacts
+from flops_magic.ai_act.decision import Comparison, Decision, Facts, OriginalFacts
 from flops_magic.ai_act.flags import exceeds_high_impact
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.thresholds import (
@@ -128,7 +128,7 @@ def decide(
     known = original.resolve(
         trained_parameters=trained_parameters, numbers=in_force(laws(), day)
     )
-    return hold_against(known, direct, cumulative, day)
+    return decide_facts(facts_of(known, direct, cumulative, day))
 
 
 def judge(
@@ -154,36 +154,34 @@ def judge(
     day = on or today()
     numbers = in_force(laws(), day)
     known = original.resolve(trained_id, trained_parameters, numbers=numbers)
-    return hold_against(known, flops.direct, flops.cumulative, day)
+    return decide_facts(facts_of(known, flops.direct, flops.cumulative, day))
 
 
-def hold_against(
+def facts_of(
     original: OriginalFacts, flops_direct: int, flops_cumulative: int, day: date
-) -> Decision:
-    """Hold a modification against a resolved original: arithmetic, and no look-up.
+) -> Facts:
+    """Return all that a decision rests on; the registry is not asked.
 
     Args:
-        original: what is known of the original.
+        original: what is known of the original, resolved before.
         flops_direct: FLOPs directly contributing to parameter updates.
         flops_cumulative: those, and what else contributed to capabilities.
         day: of the decision; it selects the rules in force.
     """
-    return decide_facts(
-        Facts(
-            **vars(original),
-            flops_direct=flops_direct,
-            flops_cumulative=flops_cumulative,
-            rules_version=in_force(laws(), day).version,
-            known_on=day.isoformat(),
-        )
+    return Facts(
+        **vars(original),
+        flops_direct=flops_direct,
+        flops_cumulative=flops_cumulative,
+        rules_version=in_force(laws(), day).version,
+        known_on=day.isoformat(),
     )
 
 
-def verdict_with(decision: Decision, more_flops: int) -> str:
+def verdict_with(comparison: Comparison, more_flops: int) -> str:
     """Return the verdict that further training FLOPs of the run would lead to."""
-    numbers = law(decision.facts.rules_version or None)
-    compared = decision.compared + more_flops
-    return _verdict(decision.rule, compared, decision.threshold, numbers)
+    numbers = law(comparison.facts.rules_version or None)
+    compared = comparison.compared + more_flops
+    return _verdict(comparison.rule, compared, comparison.threshold, numbers)
 
 
 def recompute(decision: Decision) -> Decision:
@@ -208,6 +206,34 @@ def decide_facts(facts: Facts, *, wording: str = CURRENT) -> Decision:
     """
     numbers = law(facts.rules_version or None)
     words = wording_of(wording)
+    found = compare(facts, wording=wording)
+    held = found.rule, found.verdict, found.compared, found.threshold
+    point = _POINTS[found.rule]
+    return Decision(
+        **vars(found),
+        rows_met=_rows_met(facts, found.rule, found.compared, found.threshold, numbers),
+        paragraph=point,
+        paragraph_july=_JULY_PRINT[point],
+        explanation=words.explain(*held, facts, numbers),
+        consequence=words.consequence(
+            found.rule, found.verdict, facts.known_on, numbers
+        ),
+        flags=tuple(words.flags(facts, *held, numbers)),
+        wording=wording,
+    )
+
+
+def compare(facts: Facts, *, wording: str = CURRENT) -> Comparison:
+    """Hold the facts' FLOPs against their line: what a step of a run needs to know.
+
+    Args:
+        facts: what is compared.
+        wording: the version of the few words that name the line.
+
+    Raises:
+        InputError: for rules or a wording that this release does not know.
+    """
+    numbers = law(facts.rules_version or None)
     rule, threshold, notion = _rule(facts, numbers)
     compared = {
         "direct": facts.flops_direct,
@@ -217,24 +243,15 @@ def decide_facts(facts: Facts, *, wording: str = CURRENT) -> Decision:
     line = threshold
     if rule == "row-6" and threshold is not None:
         line = max(threshold - (facts.original_flops or 0), Fraction(0))
-    verdict = _verdict(rule, compared, threshold, numbers)
-    point = _POINTS[rule]
-    return Decision(
+    return Comparison(
         rule=rule,
-        rows_met=_rows_met(facts, rule, compared, threshold, numbers),
-        verdict=verdict,
+        verdict=_verdict(rule, compared, threshold, numbers),
         compared=compared,
         compared_notion=notion,
         threshold=threshold,
         line=line,
-        line_text=words.line_text(rule, numbers),
-        paragraph=point,
-        paragraph_july=_JULY_PRINT[point],
-        explanation=words.explain(rule, verdict, compared, threshold, facts, numbers),
-        consequence=words.consequence(rule, verdict, facts.known_on, numbers),
-        flags=tuple(words.flags(facts, rule, verdict, compared, threshold, numbers)),
+        line_text=wording_of(wording).line_text(rule, numbers),
         facts=facts,
-        wording=wording,
     )
 
 

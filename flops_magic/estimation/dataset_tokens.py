@@ -24,10 +24,11 @@ from typing import Any
 from flops_magic.errors import InputError
 from flops_magic.flops.profile import PassShape
 
+# a sample's error goes with its own size, whatever the size of the data set
 COUNT_ALL_UP_TO = 20_000
 SAMPLE_ROWS = 5_000
 SEED = 0
-_NORMAL_95 = 1.96
+_NORMAL_95 = 1.96  # the normal quantile of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class TokenLengths:
         return PassShape(*(ceil(getattr(once, f.name) * scale) for f in fields(once)))
 
     def _padded_shape(self, batch_size: int) -> PassShape:
+        # Trainers shuffle, so a call joins long and short rows: sorted rows would pad
+        # less than training will
         order = list(self.lengths)
         random.Random(SEED).shuffle(order)  # noqa: S311 no secret
         total = PassShape()
@@ -101,6 +104,7 @@ class TokenLengths:
         return total
 
     def _packed_shape(self, batch_size: int) -> PassShape:
+        # each sequence attends to itself only, so pairs are squares of sequences
         sizes = [n for row in self.packed for n in row]
         tokens = sum(sizes)
         return PassShape(
@@ -197,14 +201,14 @@ def _rows_of(dataset: Any) -> Any:
     path = Path(dataset)
     if path.suffix not in (".jsonl", ".txt"):
         raise InputError(
-            f"{str(dataset)!r} is no data file that is read here; pass a .jsonl or "
-            ".txt file, or the loaded data set itself"
+            f"cannot read {str(dataset)!r} as a data set; pass a .jsonl or .txt file, "
+            "or the loaded data set itself"
         )
     try:
         lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
         return [json.loads(line) for line in lines] if path.suffix != ".txt" else lines
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(dataset)!r} cannot be read: {error}") from error
+        raise InputError(f"cannot read {str(dataset)!r}: {error}") from error
 
 
 def _encoder(tokenizer: Any, text_field: str | None) -> Callable[[Any], int]:
@@ -220,20 +224,21 @@ def _encoder(tokenizer: Any, text_field: str | None) -> Callable[[Any], int]:
             *(AttributeError, ImportError, TypeError),  # transformers 4, without files
         ) as error:
             raise InputError(
-                f"no tokenizer {str(tokenizer)!r} on this machine that can be loaded; "
-                "pass tokenizer= with a folder or a loaded tokenizer, or give tokens= "
-                "yourself"
+                f"cannot load a tokenizer {str(tokenizer)!r} from this machine; pass "
+                "tokenizer= with a folder or a loaded tokenizer, or pass tokens="
             ) from error
     if not callable(tokenizer):
         raise InputError(
-            "tokens are counted with a tokenizer; pass tokenizer=, or tokens= instead"
+            "counting tokens needs a tokenizer; pass tokenizer=, or tokens= instead"
         )
 
     def encode(row: Any) -> int:
         if isinstance(row, dict) and text_field is None and "messages" in row:
+            # as TRL does; the template already writes the special tokens
             chat = tokenizer.apply_chat_template(row["messages"], tokenize=False)
             return len(tokenizer(chat, add_special_tokens=False)["input_ids"])
         text = "".join(_texts(row, text_field))
+        # an empty text still takes a position once it is padded into a batch
         return max(len(tokenizer(text)["input_ids"]), 1)
 
     return encode

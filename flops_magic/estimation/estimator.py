@@ -3,118 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from flops_magic.ai_act.decision_table import judge
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.original_options import OriginalOptions
-from flops_magic.errors import (
-    FlopsMagicError,
-    InputError,
-    MissingPackageError,
-    UnknownModelError,
-)
-from flops_magic.estimation.formula_profile import FORMULAS, formula_profile
+from flops_magic.errors import FlopsMagicError, InputError
+from flops_magic.estimation.estimate import Estimate, MethodEstimate
+from flops_magic.estimation.formula_profile import formula_bounds
+from flops_magic.estimation.pricing import PricedModel, Pricing
 from flops_magic.estimation.run_shape import planned_shape
 from flops_magic.estimation.training_plan import plan_of
 from flops_magic.flops.histogram import FlopTotals, HistogramRow, row_flops
 from flops_magic.flops.profile import (
     METHODS,
     FlopsProfile,
+    PassShape,
     parameters_without_adapters,
 )
-from flops_magic.flops.units import parse_count
-from flops_magic.profiling.media import Media, parse_media
+from flops_magic.flops.units import flop_text, parse_count
+from flops_magic.profiling.media import parse_media
 from flops_magic.registry.accelerators import expected_rate
-
-if TYPE_CHECKING:
-    from flops_magic.ai_act.decision import Decision
-
-_COUNTED = "operation count"
-
-
-@dataclass(frozen=True)
-class MethodEstimate:
-    """What one method will cost.
-
-    Attributes:
-        method: one of ``METHODS``.
-        flops: FLOPs by category.
-        parameters_total: logical parameters, adapters included.
-        parameters_trainable: those that train.
-        basis: ``operation count`` of the model's configuration, or the formula used.
-        decision: the verdict if training runs so; None without a known original.
-        undecided: why there is no decision.
-        notes: what the count rests on, and what it leaves out.
-        hours: accelerator hours at the stated utilisation; None if not asked.
-        energy_kwh: at the accelerator's full board power; None if not asked.
-    """
-
-    method: str
-    flops: FlopTotals
-    parameters_total: int
-    parameters_trainable: int
-    basis: str
-    decision: Decision | None
-    undecided: str
-    notes: tuple[str, ...] = ()
-    hours: float | None = None
-    energy_kwh: float | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What fine-tuning will cost, by method; shows itself as a table.
-
-    Attributes:
-        model: what was asked for.
-        tokens: positions to be processed, epochs included.
-        seq_len: positions a sequence, at most.
-        rows: one for each method.
-        skipped: methods that cannot be estimated, and why.
-        notes: where the tokens come from, and how sure they are.
-    """
-
-    model: str
-    tokens: int
-    seq_len: int
-    rows: tuple[MethodEstimate, ...]
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __getitem__(self, method: str) -> MethodEstimate:
-        """Return the estimate of one method.
-
-        Raises:
-            InputError: when that method was not estimated.
-        """
-        for row in self.rows:
-            if row.method == method:
-                return row
-        raise InputError(
-            f"no estimate for {method!r}; there are {[row.method for row in self.rows]}"
-        )
-
-    def __str__(self) -> str:
-        from flops_magic.display.estimate_table import estimate_text
-
-        return estimate_text(self)
-
-    __repr__ = __str__
-
-    def plot(self) -> Any:
-        """Return a matplotlib ``Figure``: FLOPs on a log scale, with the line."""
-        from flops_magic.display.estimate_plot import estimate_figure
-
-        return estimate_figure(self)
-
-    def _repr_html_(self) -> str:
-        """Return the table that notebooks show."""
-        from flops_magic.display.estimate_table import estimate_html
-
-        return estimate_html(self)
 
 
 def estimate(
@@ -146,9 +56,12 @@ def estimate(
     What is passed wins over what a Trainer or a recipe says.
 
     Args:
-        model: a model, its config, a folder, a Hub id in the local cache; a Trainer;
-            a recipe YAML; or an id in the registry, for which the formulas 6·P·D and
-            4·P·D are used.
+        model: a model, its config, or a folder with one; a Trainer; a recipe YAML; or a
+            Hub id. The configuration of an id comes from the local cache, the shapes
+            that the package ships, or the Hub. Without one, the formulas 6·P·D and
+            4·P·D are used if the registry knows P, with bounds on attention and
+            adapters, and a verdict only if it holds all over what the formula leaves
+            open.
         tokens: D of one epoch, padding included: ``25M``, ``3e9`` or an int.
         seq_len: positions a sequence; attention grows with it. Of an encoder-decoder,
             positions of the source; ``tokens`` and ``dataset`` are the source's too.
@@ -184,9 +97,7 @@ def estimate(
     """
     plan = plan_of(model)
     device = expected_rate(accelerator, mfu)
-    chosen = methods or plan.methods or _default_methods(trainable)
-    if unknown := [m for m in chosen if m not in METHODS]:
-        raise InputError(f"no method {unknown}; there are {', '.join(METHODS)}")
+    chosen = _checked(methods or plan.methods or _default_methods(trainable))
     shape, length, notes = planned_shape(
         plan,
         tokens=tokens,
@@ -199,47 +110,42 @@ def estimate(
         packing=packing,
     )
     name = plan.model if isinstance(plan.model, str) else _own_name(plan.model)
-    media = parse_media(images, image_size, audio_s)
     target = None if target_len is None else parse_count(target_len, minimum=1)
     of_original = OriginalModel.of(**original)
     trainable = trainable or plan.trainable
     checkpointing = plan.gradient_checkpointing
     if gradient_checkpointing is not None:
         checkpointing = gradient_checkpointing
+    pricing = Pricing(
+        plan.model,
+        lora_rank=plan.lora_rank or 16 if lora_rank is None else lora_rank,
+        lora_targets=lora_targets or plan.lora_targets or "all-linear",
+        trainable=trainable,
+        gradient_checkpointing=bool(checkpointing),
+        media=parse_media(images, image_size, audio_s),
+        target_len=target,
+    )
+    whole = shape if target is None else shape.with_target(target)
     rows: list[MethodEstimate] = []
     skipped, last = [], None
-    with_lora: tuple[FlopsProfile, str] | None = None
     for method in chosen:
         if method == "spectrum" and not trainable:
             skipped.append("spectrum: pass trainable=[…], the parameters that train")
             continue
         try:
-            if method == "qlora" and with_lora is not None:
-                # packed weights have the same products: nothing is walked again
-                profile, basis = replace(with_lora[0], method=method), with_lora[1]
-            else:
-                profile, basis = _profile(
-                    plan.model,
-                    method,
-                    lora_rank or plan.lora_rank or 16,
-                    lora_targets or plan.lora_targets or "all-linear",
-                    trainable,
-                    bool(checkpointing),
-                    media,
-                )
+            priced = pricing.price(method)
         except FlopsMagicError as error:
             last = error
+            # one method may lack its package or formula, and the others still count
             skipped.append(f"{method}: {error}")
             continue
-        added = not hasattr(plan.model, "peft_config")  # else the adapters are its own
-        if added and method == profile.method == "lora" and basis == _COUNTED:
-            with_lora = profile, basis
+        profile = priced.profile
+        # a live model with adapters has one method, its own, whatever was asked
         if profile.method in {row.method for row in rows}:
-            continue  # a live model with adapters has one method, its own
-        whole = shape if target is None else shape.with_target(target)
-        profile.shape(1, 1, target)  # a missing target is asked for by name
-        flops = row_flops(HistogramRow("train", True, "planned", whole), profile)
-        rows.append(_row(flops, profile, basis, of_original, name, device))
+            continue
+        # raises for a target that is missing, or one too many, and names the option
+        profile.shape(1, 1, target)
+        rows.append(_row(priced, whole, of_original, name, device))
     if not rows:
         raise last or InputError("; ".join(skipped))
     tokens_in_all = shape.tokens + shape.sequences * (target or 0)
@@ -250,58 +156,31 @@ def _default_methods(trainable: Sequence[str] | None) -> tuple[str, ...]:
     return METHODS if trainable else METHODS[:3]
 
 
-def _profile(
-    model: Any,
-    method: str,
-    lora_rank: int,
-    lora_targets: str | Sequence[str],
-    trainable: Sequence[str] | None,
-    gradient_checkpointing: bool,
-    media: Media,
-) -> tuple[FlopsProfile, str]:
-    """Return a profile and what it rests on."""
-    options: dict[str, Any] = {
-        "method": method,
-        "lora_rank": lora_rank,
-        "lora_targets": lora_targets,
-        "trainable": trainable,
-        "gradient_checkpointing": gradient_checkpointing,
-    }
-    try:
-        if media:
-            from flops_magic.profiling.multimodal import profile_with_media
-
-            return profile_with_media(model, media, **options), _COUNTED
-        from flops_magic.profiling.profiler import profile_model
-
-        profile = profile_model(model, **options)
-    except (InputError, ModuleNotFoundError) as error:
-        if not isinstance(model, str) or media:
-            if isinstance(error, InputError):
-                raise
-            raise MissingPackageError(
-                f"counting a model's operations needs {error.name}; run pip install "
-                "'flops-magic[train]'"
-            ) from error
-        try:
-            return formula_profile(model, method), FORMULAS[method]
-        except UnknownModelError as miss:
-            raise miss from error
-    return profile, _COUNTED
+def _checked(methods: Sequence[str]) -> Sequence[str]:
+    if unknown := [m for m in methods if m not in METHODS]:
+        raise InputError(f"no method {unknown}; there are {', '.join(METHODS)}")
+    return methods
 
 
 def _row(
-    flops: FlopTotals,
-    profile: FlopsProfile,
-    basis: str,
+    priced: PricedModel,
+    shape: PassShape,
     original: OriginalModel,
     name: str,
     device: tuple[int, float, int | None] | None,
 ) -> MethodEstimate:
+    profile = priced.profile
+    flops = _run_flops(profile, shape)
     decision, undecided = None, ""
+    size = parameters_without_adapters(profile)
     try:
-        size = parameters_without_adapters(profile)
         decision = judge(original, flops, name, size)
+        if priced.by_formula:
+            # a formula may be far off: the verdict has to be that of its bounds too
+            bounds = [_run_flops(one, shape) for one in formula_bounds(profile)]
+            verdicts = {judge(original, one, name, size).verdict for one in bounds}
+            if verdicts != {decision.verdict}:
+                decision, undecided = None, _too_rough(*bounds)
     except FlopsMagicError as error:
         undecided = str(error)
     hours = energy = None
@@ -315,12 +194,24 @@ def _row(
         flops,
         profile.parameters_total,
         profile.parameters_trainable,
-        basis,
+        priced.basis,
         decision,
         undecided,
-        profile.notes,
+        (*priced.notes, *profile.notes),
         hours,
         energy,
+    )
+
+
+def _run_flops(profile: FlopsProfile, shape: PassShape) -> FlopTotals:
+    return row_flops(HistogramRow("train", True, "planned", shape), profile)
+
+
+def _too_rough(least: FlopTotals, most: FlopTotals) -> str:
+    return (
+        f"the formula leaves room from {flop_text(least.direct)} to "
+        f"{flop_text(most.direct)}, and the line is in between; the exact count needs "
+        "the model's configuration: pass a folder with its config.json"
     )
 
 

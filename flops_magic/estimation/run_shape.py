@@ -35,7 +35,7 @@ def planned_shape(
 
     Raises:
         InputError: naming what is missing.
-        QuantityError: for what is no count.
+        QuantityError: for text that does not read as a count.
     """
     rows_a_call = _rows_a_call(plan.batch_size if batch_size is None else batch_size)
     often = _epochs(plan.epochs if epochs is None else epochs)
@@ -44,11 +44,13 @@ def planned_shape(
     if tokens is not None and dataset is not None:
         raise InputError("tokens and dataset are both given; pass one of them")
     if tokens is not None:
+        # a fraction of a token is rounded up: never too low
         total = -(-parse_count(tokens, minimum=1) * often // 1)
         if length is None:
             raise InputError(
-                "how long a sequence is stands nowhere; pass seq_len (--seq-len 4096)"
+                "the length of a sequence is missing; pass seq_len (--seq-len 4096)"
             )
+        # fewer tokens than a sequence holds make one shorter sequence, not padding
         length = min(length, total)
         return filled_shape(total, length, rows_a_call), length, plan.notes
     rows = plan.lengths if dataset is None else None
@@ -58,6 +60,7 @@ def planned_shape(
         rows = rows.truncated(length)
     elif joined:
         raise InputError("packing needs seq_len, the length to fill (--seq-len 4096)")
+    # packed sequences are full; others are at most as long as the longest row
     length = length if joined and length else min(length or rows.longest, rows.longest)
     shape = rows.shape(
         batch_size=rows_a_call, packing=joined, seq_len=length, epochs=often
@@ -71,9 +74,10 @@ def _counted(
     rows = plan.dataset if dataset is None else dataset
     if rows is None:
         raise InputError(
-            "how many tokens are trained on stands nowhere; pass tokens (--tokens 25M) "
-            "or a dataset to count (--dataset)"
+            "the number of tokens is missing; pass tokens (--tokens 25M) or a dataset "
+            "to count (--dataset)"
         )
+    # a model's name is its tokenizer's name too, for every model on the Hub
     if tokenizer is None and isinstance(plan.model, str):
         tokenizer = plan.model
     return lengths_of_text(rows, tokenizer, text_field=text_field)
@@ -90,7 +94,7 @@ def _epochs(epochs: int | str | Fraction | None) -> Fraction:
         return Fraction(1)
     exact = epochs if isinstance(epochs, Fraction) else parse_decimal(str(epochs))
     if exact <= 0:
-        raise InputError(f"epochs={epochs!r} is no number of epochs; pass 1 or more")
+        raise InputError(f"epochs={epochs!r} has to be above 0; pass 1, 3 or 0.5")
     return exact
 
 

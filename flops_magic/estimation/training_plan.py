@@ -1,6 +1,6 @@
-"""What is going to be trained, as far as a Trainer or a recipe says it.
+"""The plan of a training, as far as a Trainer or a recipe gives it.
 
-A field that they do not say is None, and is asked for by name later on.
+A field that they do not give is None, and the estimate asks for it by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A planned training; None where nothing says it.
+    """A planned training; a field is None where nothing gives it.
 
     Attributes:
         model: what ``profile_model`` takes.
@@ -70,6 +70,7 @@ def plan_of(source: Any) -> Plan:
     Raises:
         InputError: for a recipe that cannot be read.
     """
+    # any trainer class: TRL's and one's own need not inherit from transformers'
     if all(hasattr(source, name) for name in ("train_dataset", "args", "model")):
         return plan_of_trainer(source)
     if isinstance(source, (str, Path)) and str(source).endswith((".yaml", ".yml")):
@@ -81,6 +82,7 @@ def plan_of_trainer(trainer: Any) -> Plan:
     """Return what a Trainer is set up to do; its tokenised rows are counted."""
     args = trainer.args
     rows = trainer.train_dataset
+    # a list of dicts and a torch Dataset have no column_names
     named = getattr(rows, "column_names", None)
     if named is None and hasattr(rows, "__getitem__") and len(rows):
         named = list(rows[0])
@@ -88,6 +90,7 @@ def plan_of_trainer(trainer: Any) -> Plan:
     lengths = None
     if "input_ids" in (named or ()):
         lengths = lengths_of_rows(rows, packed="seq_lengths" in (named or ()))
+    # through its text: 0.1 as a float is more than a tenth
     epochs = Fraction(str(args.num_train_epochs))
     notes = [f"{type(trainer).__name__}: epochs, batch size and rows as it has them"]
     if args.max_steps > 0:
@@ -96,9 +99,11 @@ def plan_of_trainer(trainer: Any) -> Plan:
                 f"the Trainer stops at max_steps={args.max_steps} and its data set has "
                 "no 'input_ids' to count; pass tokens=, epochs=1 and the model instead"
             )
+        # args.train_batch_size is of one process: all of them feed a step
         a_step = batch_size * args.gradient_accumulation_steps * args.world_size
         epochs = Fraction(args.max_steps * a_step, lengths.rows)
         notes.append(f"{args.max_steps} steps of {a_step} rows")
+    # older versions of TRL call it max_seq_length
     length = getattr(args, "max_length", None) or getattr(args, "max_seq_length", None)
     return Plan(
         trainer.model,
@@ -116,7 +121,7 @@ def plan_of_recipe(path: Path) -> Plan:
     """Return what a recipe YAML says (TRL, SageMaker, axolotl, LLaMA-Factory).
 
     Raises:
-        InputError: when it is no such file, or names no model.
+        InputError: for a file that is not such a YAML, or that names no model.
     """
     tree = _read_yaml(path)
     found: dict[str, Any] = {
@@ -128,6 +133,7 @@ def plan_of_recipe(path: Path) -> Plan:
             f"{str(path)!r} names no model; a recipe needs one of "
             f"{', '.join(_FIELDS['model'])}"
         )
+    # recipes write max_steps: -1 for "not set", as TrainingArguments does
     steps = tree.get("max_steps") or 0
     if isinstance(steps, int) and steps > 0:
         raise InputError(
@@ -163,13 +169,11 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(
-            f"{str(path)!r} is no recipe that can be read: {reason}"
-        ) from error
+        raise InputError(f"cannot read {str(path)!r} as a recipe: {reason}") from error
     if not isinstance(tree, dict):
         raise InputError(
-            f"{str(path)!r} is no recipe: it holds a {type(tree).__name__}, not fields "
-            "such as model_name_or_path"
+            f"cannot use {str(path)!r} as a recipe: it holds a {type(tree).__name__}, "
+            "not fields such as model_name_or_path"
         )
     return tree
 
@@ -181,6 +185,7 @@ def _recipe_method(tree: Mapping[str, Any]) -> tuple[str, tuple[str, ...] | None
     if isinstance(tree.get("unfrozen_parameters"), list):
         return "spectrum", tuple(map(str, tree["unfrozen_parameters"]))
     named = str(tree.get("adapter") or tree.get("finetuning_type") or "").lower()
+    # adapters on weights packed to 8 or 4 bits are QLoRA, also under 'lora'
     packed = any(
         tree.get(key) for key in ("load_in_4bit", "load_in_8bit", "quantization_bit")
     )
@@ -199,7 +204,9 @@ def _whole(path: Path, what: str, value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not str(value).isdigit() or int(value) < 1:
-        raise InputError(f"{path.name}: {value!r} is no {what}; write 1 or more")
+        raise InputError(
+            f"{path.name}: {what} {value!r} cannot be used; write 1 or more"
+        )
     return int(value)
 
 
@@ -211,7 +218,7 @@ def _epochs(path: Path, value: Any) -> Fraction | None:
     except QuantityError:
         epochs = Fraction(0)
     if epochs <= 0:
-        raise InputError(f"{path.name}: {value!r} is no number of epochs; write 3")
+        raise InputError(f"{path.name}: epochs {value!r} cannot be used; write 3")
     return epochs
 
 

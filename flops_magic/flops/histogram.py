@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import ClassVar
 
 from flops_magic.errors import InputError
@@ -71,9 +72,11 @@ class FlopTotals:
         )
 
     def __add__(self, other: FlopTotals) -> FlopTotals:
-        return FlopTotals(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
-        )
+        return FlopTotals(*map(add, _figures(self), _figures(other)))
+
+
+# read off once: every optimizer step adds totals up
+_figures = attrgetter(*(f.name for f in fields(FlopTotals)))
 
 
 @dataclass(frozen=True)

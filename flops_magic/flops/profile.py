@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from operator import add, attrgetter
 
 from flops_magic.errors import CountingError, InputError
 
@@ -122,9 +123,11 @@ class PassShape:
         )
 
     def __add__(self, other: PassShape) -> PassShape:
-        return PassShape(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
-        )
+        return PassShape(*map(add, _sizes(self), _sizes(other)))
+
+
+# read off once: every pass of a model is added to a sum
+_sizes = attrgetter(*(f.name for f in fields(PassShape)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.display.registry_text import base_model_text, found_lines
 from flops_magic.errors import InputError
-from flops_magic.estimation.estimator import Estimate, estimate
+from flops_magic.estimation.estimate import Estimate
+from flops_magic.estimation.estimator import estimate
 from flops_magic.evidence.notebook import body_sha256
 from flops_magic.evidence.verify import verify
 from flops_magic.gaps import guard

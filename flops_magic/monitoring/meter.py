@@ -171,18 +171,22 @@ class TrainerMeter:
         self.steps += 1
         self._tell()
 
+    def now(self) -> Step:
+        """Return where the run is; nothing is read from the device."""
+        return Step(
+            self.steps,
+            self.steps_planned,
+            self.flops(),
+            self.tokens(),
+            tuple(self.uncounted()),
+        )
+
     def _tell(self) -> None:
         if not self.listeners:
             return
         where = "the display of progress"
         with guard(self.gap, where):
-            step = Step(
-                self.steps,
-                self.steps_planned,
-                self.flops(),
-                self.tokens(),
-                tuple(self.uncounted()),
-            )
+            step = self.now()
             for listener in self.listeners:
                 with guard(self.gap, where):
                     listener(step)

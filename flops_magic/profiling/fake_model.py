@@ -24,7 +24,13 @@ from transformers import masking_utils
 from flops_magic.errors import UnsupportedModelError
 from flops_magic.flops.profile import PassShape
 from flops_magic.profiling.moe import idle_expert_parameters
-from flops_magic.profiling.probes import Probe, feasible, long_probe, longest_row
+from flops_magic.profiling.probes import (
+    Probe,
+    feasible,
+    in_steps,
+    long_probe,
+    longest_row,
+)
 from flops_magic.profiling.repeated_layers import Repeat, find_repeats, keep_layers
 
 _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
@@ -47,6 +53,8 @@ class FakeModel:
         input_grads: whether the embeddings' output is made to require a gradient.
         repeats: groups of layers that cost the same.
         notes: what a reader of the profile must know.
+        live: whether it copies a live model, whose run can be counted live instead.
+        step: positions that the rows of probes are a multiple of; 1 for any number.
         masks: kind of attention mask that walks pass, one of ``MASKS``.
         two_lengths: whether source and target have lengths of their own; the third
             number of a probe is then the target's length.
@@ -61,6 +69,8 @@ class FakeModel:
     input_grads: bool = False
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = ()
+    live: bool = False
+    step: int = 1
     masks: str = "square"
     two_lengths: bool = field(init=False)
     hears: bool = field(init=False)
@@ -114,13 +124,15 @@ class FakeModel:
     def feasible(self, probes: Sequence[Probe]) -> list[Probe]:
         """Return the probes that the model's positions and switches allow."""
         keeps = self._keep_switch() is not None
-        return feasible(
+        found = feasible(
             probes, longest_row(self.base), two_lengths=self.two_lengths, keeps=keeps
         )
+        return in_steps(found, self.step) if self.step > 1 else found
 
     def long_probe(self) -> Probe:
         """Return a probe beyond every chunk, block and window of the model."""
-        return long_probe(self.base, two_lengths=self.two_lengths)
+        found = long_probe(self.base, two_lengths=self.two_lengths)
+        return in_steps([found], self.step)[0] if self.step > 1 else found
 
     def probe_shape(self, batch_size: int, seq_len: int, logits: int) -> PassShape:
         """Return the shape of a probe."""

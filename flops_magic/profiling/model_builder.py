@@ -95,6 +95,7 @@ def fake_model_of(
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
         notes=(*put_stand_ins(model), *_adapter_notes(model)),
+        live=live is not None,
     )
     if hears_or_sees(config):
         plan.notes = (TEXT_ALONE, *plan.notes)
@@ -242,7 +243,9 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
     if rank < 1:
         raise InputError(f"lora_rank={rank!r} is no rank; pass 1 or more")
     two = getattr(model.config, "is_encoder_decoder", False)
-    task = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
+    task: str | None = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
+    if not hasattr(model, "prepare_inputs_for_generation"):
+        task = None  # encoders: peft's wrappers for language models ask for it
     chosen = targets if isinstance(targets, str) else list(targets)
     setup = LoraConfig(r=rank, target_modules=chosen, task_type=task)
     if chosen == "all-linear" and model.config.model_type in _WITHOUT_OUT_PROJ:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +32,7 @@ TWO_LENGTH_PROBES: tuple[Probe, ...] = (
 )
 _POSITIONS = ("max_position_embeddings", "max_seq_len", "n_positions")
 _SPANS = re.compile(r"chunk|block|window|stride|local|topk")
+_STEPS = re.compile(r"chunk|block|stride|compress")
 _CHECK_LEN = 4099  # a prime, beyond the chunks that are written into code
 
 
@@ -51,6 +53,31 @@ def feasible(
     if two_lengths:
         return [(b, s // scale, t // scale) for b, s, t in probes]
     return [(b, s // scale, k) for b, s, k in probes if k < 0 or keeps]
+
+
+def step_of(base: Any) -> int:
+    """Return the least common multiple of a model's chunks and strides; 1 without any.
+
+    A model that compresses or blocks its keys costs a polynomial only at multiples.
+
+    Args:
+        base: the transformers model.
+    """
+    holders = [text_config(base.config), *base.modules()]
+    return math.lcm(
+        *{
+            value
+            for holder in holders
+            for name, value in vars(holder).items()
+            if type(value) is int and 1 < value < 2**12 and _STEPS.search(name)
+        }
+    )
+
+
+def in_steps(probes: Sequence[Probe], step: int) -> list[Probe]:
+    """Return probes of one length with rows of 1, 2 and 3 steps and whole multiples."""
+    short = PROBES[0][1]
+    return [(b, -(-s // short) * step, k) for b, s, k in probes]
 
 
 def long_probe(base: Any, *, two_lengths: bool) -> Probe:

@@ -33,8 +33,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from flops_magic.errors import UnsupportedModelError
+from flops_magic.errors import ShapeFitError, UnsupportedModelError
 from flops_magic.flops.profile import FlopsProfile, PassCost
+from flops_magic.profiling.cost_steps import walk_in_steps
 from flops_magic.profiling.fake_model import MASKS, FakeModel
 from flops_magic.profiling.fit import solve, solve_two_lengths
 from flops_magic.profiling.model_builder import fake_model_of
@@ -157,6 +158,11 @@ def _first_costs(plan: FakeModel) -> tuple[dict[str, PassCost], set[str]]:
             return _costs(plan, checkpointing=False, checked=True)
         except UnsupportedModelError as error:
             refusals.append(error)
+        except ShapeFitError:
+            # a live model's run is counted live, which is exact at every length
+            if plan.live or not walk_in_steps(plan):
+                raise
+            return _costs(plan, checkpointing=False, checked=True)
     raise refusals[0]
 
 
@@ -186,10 +192,10 @@ def _costs(
         }
 
     long_probe = (plan.long_probe(),) if checked else ()
-    if not plan.repeats:
-        return fit(*long_probe), {name for walk in walks for name in walk.unknown}
     with plan.layers_kept(3):
         base = fit(*long_probe)
+        if checked and plan.step > 1:
+            _covers(plan, base)
     totals = dict(base)
     for repeat in plan.repeats:
         with plan.layers_kept(3, except_for=repeat, keep_there=2):
@@ -203,6 +209,24 @@ def _costs(
             for _ in range(repeat.count - 3):
                 totals[name] = _combine(add, totals[name], cost)
     return totals, {name for walk in walks for name in walk.unknown}
+
+
+def _covers(plan: FakeModel, fitted: dict[str, PassCost]) -> None:
+    """Walk at lengths between the steps, where the fit may not be too low.
+
+    Raises:
+        ShapeFitError: where the model costs more than was fitted.
+    """
+    for seq_len in (1, plan.step + 1, 2 * plan.step - 1):
+        probe = (1, seq_len, -1)
+        found, shape = _walk(plan, probe, False, False), plan.probe_shape(*probe)
+        for name, cost in fitted.items():
+            if cost.flops(shape) < getattr(found, name):
+                raise ShapeFitError(
+                    f"the cost of {plan.model_class} grows in steps, and a row of "
+                    f"{seq_len} positions costs more than a polynomial says; profile "
+                    "it live with `%%flops_track --model`"
+                )
 
 
 def _grows_evenly(plan: FakeModel, predicted: dict[str, PassCost]) -> None:

@@ -13,6 +13,7 @@ from flops_magic.near_names import near
 from flops_magic.registry.datafile import read_toml
 
 FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp8")
+# a slice bears the name of the whole device, whose peak would be too high
 _SLICED = re.compile(r"\bMIG\b|\bvGPU\b|\bGRID\b|-\d+[QCBA]\b", re.IGNORECASE)
 # a laptop part bears the name of a faster card
 _LAPTOP = re.compile(r"\b(?:Laptop|Mobile)\b", re.IGNORECASE)
@@ -62,7 +63,7 @@ def find_accelerator(name: str) -> Accelerator:
     """
     if _SLICED.search(name):
         raise UnknownAcceleratorError(
-            f"{name!r} is a slice of a device, and its share of the peak is not known; "
+            f"{name!r} is a slice of a device, and the table has no peak of slices; "
             "pass the peak of the slice yourself"
         )
     if _LAPTOP.search(name):
@@ -75,6 +76,7 @@ def find_accelerator(name: str) -> Accelerator:
             row.pattern, name, re.IGNORECASE
         ):
             return row
+    # drivers and people put the maker before the name, which the table does not
     plain = re.sub(r"^(nvidia|tesla|amd)\s+", "", name, flags=re.IGNORECASE)
     offer = near(plain, (row.name for row in accelerators()))
     raise UnknownAcceleratorError(
@@ -85,6 +87,7 @@ def find_accelerator(name: str) -> Accelerator:
 
 def _row(row: Mapping[str, str]) -> Accelerator:
     peaks = {
+        # sheets print 989.4 TFLOPS: parsed as a decimal, or digits would be lost
         number_format: int(parse_decimal(text) * 10**12)
         for number_format in FORMATS
         if (text := row.get(f"{number_format}_tflops"))
@@ -129,6 +132,7 @@ def expected_rate(
             f"hours on {found.name} need the utilisation to expect, got {mfu!r}; pass "
             "--mfu 0.4 for 40 per cent"
         )
+    # training multiplies in bf16, and in fp16 where a card is too old for it
     peak = found.peak_flops_per_s("bf16") or found.peak_flops_per_s("fp16")
     if peak is None:
         raise InputError(f"{found.name} has no bf16 or fp16 figure in the table")

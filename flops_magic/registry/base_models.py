@@ -122,7 +122,7 @@ def registry() -> tuple[BaseModel, ...]:
 
 
 def find(name: str) -> Match | None:
-    """Return the base model that a name means; None where the registry has none.
+    """Return the base model of a name; None where the registry has none.
 
     Exact ids and aliases come first, then their spelling in other case, then the bare
     name without its owner, then names with what mirrors and quantisations append
@@ -134,6 +134,7 @@ def find(name: str) -> Match | None:
         if (named := _named_in(folder)) is None or (match := find(named[0])) is None:
             return None
         return Match(match.model, match.matched_id, named[1])
+    # the closest spelling first, so that a name's own row wins over its base model's
     for candidate, rule in spellings(asked):
         for table, how in ((_by_id(), ""), (_by_bare_name(), "without its owner")):
             if found := table.get(candidate.lower()):
@@ -244,13 +245,14 @@ def _model_folder(name: str) -> Path | None:
 
 def _named_in(folder: Path) -> tuple[str, str] | None:
     """Return the id that a folder's configuration names, and where it says so."""
+    # an adapter's file first: it names the base, and config.json may be a copy
     for file, key in _CONFIGS:
         path = folder / file
         if not path.is_file():
             continue
         try:
             named = json.loads(path.read_text(encoding="utf-8")).get(key)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError):  # JSON that is a list, say
             continue
         # a folder that names a folder would be followed without end
         if isinstance(named, str) and named and not Path(named).is_dir():
@@ -259,7 +261,7 @@ def _named_in(folder: Path) -> tuple[str, str] | None:
 
 
 def _row(row: dict[str, str]) -> BaseModel:
-    risk = {"yes": True, "no": False}
+    risk = {"yes": True, "no": False}  # "unknown" becomes None
     published = _flops(row["flop_published"])
     caveats = tuple(Caveat(one) for one in row["caveats"].split(";") if one)
     if row["confidence"] == "low":
@@ -291,7 +293,7 @@ def _maybe_int(text: str) -> int | None:
 
 
 def _flops(text: str) -> int | None:
-    """Return FLOPs exactly as their decimal text says."""
+    """Return FLOPs exactly as their decimal text says, without a float between."""
     if not text:
         return None
     value: Fraction = parse_decimal(text)

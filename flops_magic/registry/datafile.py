@@ -14,6 +14,7 @@ def read_text(package: str, name: str) -> str:
         package: dotted name, such as ``flops_magic.registry``.
         name: of the file, such as ``base_models.csv``.
     """
+    # through importlib: a wheel may be imported from a zip
     file = files(package).joinpath("data").joinpath(name)
     return file.read_text(encoding="utf-8")
 

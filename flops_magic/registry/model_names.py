@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# What a mirror or a quantisation adds to a name, at its end. Sizes, versions and
-# "base" are no such things: they name another model.
+# What a mirror or a quantisation adds to a name, at its end. Sizes, versions and "base"
+# are not in the list, because they name another model.
 _SUFFIXES = re.compile(
     r"[-_.](?:(?:unsloth-)?bnb-[48]bit|[48]bit|int[48]|gguf|gptq|awq|exl2|mlx|fp8|bf16"
     r"|fp16|w[48]a(?:8|16)|i?q\d(?:_[a-z0-9]+)*|quantized|dynamic|nvfp4|mxfp4|hf)$",
     re.IGNORECASE,
 )
 _TUNED = re.compile(r"[-_](?:instruct|it|chat|chat-hf)$", re.IGNORECASE)
-# "base" marks a stage where a size stands in the name, as in Qwen3-8B-Base; in
-# t5-base it is the size itself and must not be taken off or put on.
+# "base" marks a stage of training if the name has a size beside it, as Qwen3-8B-Base
+# has; in t5-base it is the size itself, and must not be taken off or put on.
 _SIZE = re.compile(r"\d[bm]\d*(?:[-_.]|$)", re.IGNORECASE)
 _STAGE = re.compile(r"-(?:base|pt)$", re.IGNORECASE)
+# who uploads other people's weights under their own name, unchanged or quantised
 MIRRORS = (
     "unsloth",
     "mlx-community",

@@ -113,16 +113,20 @@ class Documentation:
     @cached_property
     def trained_from(self) -> tuple[str, ...]:
         """What the runs loaded, with its revision, in order of the runs."""
-        uses = [
+        return tuple(
+            dict.fromkeys(
+                f"{use.id}, revision {use.revision or 'not recorded'}"
+                for use in self._trained_in_runs
+            )
+        )
+
+    @cached_property
+    def _trained_in_runs(self) -> tuple[ModelUse, ...]:
+        return tuple(
             use
             for member in self.lineage.members
             for use in member.record.models
             if use.role == "trained"
-        ]
-        return tuple(
-            dict.fromkeys(
-                f"{use.id}, revision {use.revision or 'not recorded'}" for use in uses
-            )
         )
 
     @property
@@ -141,7 +145,7 @@ class Documentation:
     def dependencies(self) -> tuple[str, ...]:
         """Models that this one is a modification of: id, and revision."""
         base = self.base_model
-        if not base or any(one.startswith(f"{base}, rev") for one in self.trained_from):
+        if not base or base in {use.id for use in self._trained_in_runs}:
             return self.trained_from
         held = f"{base} (the original that the compute is held against)"
         return held, *(f"{one} (what training loaded)" for one in self.trained_from)

@@ -62,29 +62,31 @@ class LineWatch:
                 f"stop_at cannot tell how far the line is: {', '.join(unseen)} cannot "
                 "be counted; leave it out, and the record says what was seen"
             )
-        self.read_device()
-        decision, reason = self._judge.everywhere(self._judge.moment())
-        if decision is None:
+        self.reads()
+        now, reason = self._judge.everywhere(self._judge.moment())
+        if now is None:
             raise InputError(f"stop_at has nothing to stop at: {reason}")
-        self._rule.begin(decision)
+        self._rule.begin(now)
 
-    def read_device(self) -> None:
-        """Read what was summed on the device, where each step is looked at.
+    def reads(self) -> bool:
+        """Read what was summed on the device, if each step is needed exactly.
 
-        Without ``stop_at`` nothing waits for the device.
+        Without ``stop_at`` training does not wait for the device.
         """
-        if self.stop_at is not None:
-            with guard(self._meter.gap, "what was summed on the device"):
-                self._meter.read_device()
+        if self.stop_at is None:
+            return False
+        with guard(self._meter.gap, "what was summed on the device"):
+            self._meter.read_device()
+        return True
 
     def stepped(self, moment: Moment) -> None:
         """Look where the run is after a step; tell the meter where it has to stop."""
         if self.stop_at is not None and self._meter.steps:
-            decision, reason = self._judge.everywhere(moment)
-            if decision is None or not decision.line:
-                why = reason if decision is None else decision.line_text
+            now, reason = self._judge.everywhere(moment)
+            if now is None or not now.line:
+                why = reason if now is None else now.line_text
                 self._meter.gap("stop_at", f"nothing to stop at: {why}")
-            elif self._rule.stepped(decision, self._meter.steps):
+            elif self._rule.stepped(now, self._meter.steps):
                 self._meter.stop_now = True
                 self._stopped_after = self._stopped_after or self._meter.steps
         now_s = self._clock()

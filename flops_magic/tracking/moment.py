@@ -1,4 +1,4 @@
-"""One moment of a run: its FLOPs, the decision on them, and what a display shows.
+"""One moment of a run: its FLOPs, held against the line, and what a display shows.
 
 The original model is resolved when the run begins, and once more where the trained
 model's own name or size was needed and becomes known. A step then costs arithmetic.
@@ -11,8 +11,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from flops_magic.ai_act.decision import Decision, OriginalFacts
-from flops_magic.ai_act.decision_table import hold_against, verdict_with
+from flops_magic.ai_act.decision import Comparison, Decision, Facts, OriginalFacts
+from flops_magic.ai_act.decision_table import (
+    compare,
+    decide_facts,
+    facts_of,
+    verdict_with,
+)
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.thresholds import in_force, law, laws, today
 from flops_magic.errors import FlopsMagicError
@@ -20,7 +25,7 @@ from flops_magic.flops.histogram import FlopTotals
 from flops_magic.tracking.progress import Progress
 
 if TYPE_CHECKING:
-    from flops_magic.monitoring.meter import TrainerMeter
+    from flops_magic.monitoring.meter import Step, TrainerMeter
 
 # what a resolved original depends on: name and size of the trained model, the rules
 _Asked = tuple[str | None, int | None, str]
@@ -28,21 +33,22 @@ _Asked = tuple[str | None, int | None, str]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stands after a step, decided once and handed on.
+    """Where a run is after a step, compared once and handed on.
 
     Attributes:
         progress: what a display shows.
-        decision: what the rules say of the FLOPs so far; None if nothing can be said.
-        undecided: why there is no decision; empty if there is one.
+        comparison: the FLOPs so far held against the line, in numbers; None if nothing
+            can be said.
+        undecided: why nothing can be said; empty otherwise.
     """
 
     progress: Progress
-    decision: Decision | None
+    comparison: Comparison | None
     undecided: str
 
 
 class RunJudge:
-    """Reads a meter and decides on what it read.
+    """Reads a meter and holds what it read against the line.
 
     Attributes:
         declared: FLOPs that the user declares, which count in every decision.
@@ -64,37 +70,38 @@ class RunJudge:
         self._elapsed_s = elapsed_s
         self._resolved: tuple[_Asked, OriginalFacts | str] | None = None
 
-    def moment(self, outcome: str = "running") -> Moment:
-        """Return where the run stands; nothing is read from the device.
+    def moment(self, step: Step | None = None, outcome: str = "running") -> Moment:
+        """Return where the run is; nothing is read from the device.
 
         Args:
+            step: what the meter said of it; the meter is asked without.
             outcome: ``running``, or the run's end.
         """
-        meter = self._meter
-        flops = meter.flops() + self.declared
-        decision, undecided = self.decide(flops)
+        step = step or self._meter.now()
+        flops = step.flops + self.declared
+        now, undecided = self._compare(flops)
         progress = Progress(
-            flops=decision.own_flops if decision else flops.direct,
+            flops=now.own_flops if now else flops.direct,
             flops_executed=flops.executed,
-            line=decision.line if decision else None,
-            line_text=decision.line_text if decision else undecided,
-            verdict=decision.verdict if decision else None,
-            tokens=meter.tokens(),
-            step=meter.steps,
-            steps=meter.steps_planned,
+            line=now.line if now else None,
+            line_text=now.line_text if now else undecided,
+            verdict=now.verdict if now else None,
+            tokens=step.tokens,
+            step=step.number,
+            steps=step.planned,
             elapsed_s=self._elapsed_s(),
             outcome=outcome,
-            counted=not meter.uncounted(),
+            counted=not step.uncounted,
             stop_at=self._stop_at,
         )
-        if decision is not None and (projected := progress.projected) is not None:
+        if now is not None and (projected := progress.projected) is not None:
             more = max(projected - progress.flops, 0)
-            verdict = verdict_with(decision, more)
+            verdict = verdict_with(now, more)
             progress = replace(progress, projected_verdict=verdict)
-        return Moment(progress, decision, undecided)
+        return Moment(progress, now, undecided)
 
-    def everywhere(self, moment: Moment) -> tuple[Decision | None, str]:
-        """Return the decision on what all processes did; all of them call this.
+    def everywhere(self, moment: Moment) -> tuple[Comparison | None, str]:
+        """Return the comparison of what all processes did; all of them call this.
 
         Args:
             moment: this process's, which says it all where no other one trains.
@@ -102,19 +109,33 @@ class RunJudge:
         from flops_magic.monitoring.distributed import world_size
 
         if world_size() == 1:
-            return moment.decision, moment.undecided
-        return self.decide(self._meter.flops_everywhere() + self.declared)
+            return moment.comparison, moment.undecided
+        return self._compare(self._meter.flops_everywhere() + self.declared)
 
     def decide(self, flops: FlopTotals) -> tuple[Decision | None, str]:
-        """Return the decision on FLOPs, what is declared among them, or why none is.
+        """Return the decision on FLOPs, what is declared among them, or why none is."""
+        facts = self._facts(flops)
+        if isinstance(facts, str):
+            return None, facts
+        return decide_facts(facts), ""
+
+    def _compare(self, flops: FlopTotals) -> tuple[Comparison | None, str]:
+        """Return the numbers alone: a step needs no sentences."""
+        facts = self._facts(flops)
+        if isinstance(facts, str):
+            return None, facts
+        return compare(facts), ""
+
+    def _facts(self, flops: FlopTotals) -> Facts | str:
+        """Return what a decision today rests on, or why there is none.
 
         The day counts, since a notification has to follow within days of it.
         """
         day = today()
         known = self._original_facts(in_force(laws(), day).version)
         if isinstance(known, str):
-            return None, known
-        return hold_against(known, flops.direct, flops.cumulative, day), ""
+            return known
+        return facts_of(known, flops.direct, flops.cumulative, day)
 
     def _original_facts(self, rules_version: str) -> OriginalFacts | str:
         """Return what is known of the original, or why too little is."""

@@ -187,14 +187,13 @@ class TrackedRun:
         """
         if not self._measuring:
             raise InputError("this run was not started; use it as a 'with' block")
-        return self._judge.moment(
-            self.record.run.outcome if self.record else "running"
-        ).progress
+        outcome = self.record.run.outcome if self.record else "running"
+        return self._judge.moment(outcome=outcome).progress
 
-    def _stepped(self, _: Step) -> None:
-        """Look at the run once after a step, and hand on what was seen."""
-        self._line.read_device()
-        moment = self._judge.moment()
+    def _stepped(self, step: Step) -> None:
+        """Hold a step against the line once, and hand on what was found."""
+        # what waits on the device is in the figure only after it was read
+        moment = self._judge.moment(self.meter.now() if self._line.reads() else step)
         self._line.stepped(moment)
         self._quietly(lambda display: display.update(moment.progress))
         now_s = self.clock()

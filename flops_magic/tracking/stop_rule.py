@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from flops_magic.ai_act.decision import Decision
+from flops_magic.ai_act.decision import Comparison
 from flops_magic.errors import InputError, QuantityError
 from flops_magic.flops.units import flop_text, parse_decimal, percent_text
 
@@ -47,43 +47,42 @@ class StopAt:
         self._before: int | None = None
         self._largest = 0
 
-    def begin(self, decision: Decision) -> None:
+    def begin(self, now: Comparison) -> None:
         """Begin to look, before a training's first step.
 
         Raises:
             InputError: where there is no line, or no room for a step.
         """
-        if not decision.line:
+        if not now.line:
             raise InputError(
-                f"stop_at has nothing to stop at: {decision.line_text}; leave it out"
+                f"stop_at has nothing to stop at: {now.line_text}; leave it out"
             )
-        self._before = decision.own_flops
-        if self._passes(decision):
+        self._before = now.own_flops
+        if self._passes(now):
             raise InputError(
-                f"stop_at={float(self.share):g}: {self._stands(decision)}, so there is "
+                f"stop_at={float(self.share):g}: {self._used(now)}, so there is "
                 "no room for another step; nothing was trained"
             )
 
-    def stepped(self, decision: Decision, step: int) -> bool:
+    def stepped(self, now: Comparison, step: int) -> bool:
         """Return whether training has to stop after this optimizer step."""
-        now = decision.own_flops
         if self._before is not None:
-            self._largest = max(self._largest, now - self._before)
-        self._before = now
-        if not self.reason and self._passes(decision):
+            self._largest = max(self._largest, now.own_flops - self._before)
+        self._before = now.own_flops
+        if not self.reason and self._passes(now):
             self.reason = (
-                f"stopped after step {step}: {self._stands(decision)}, and another "
+                f"stopped after step {step}: {self._used(now)}, and another "
                 f"step of {flop_text(self._largest)} could pass the "
                 f"{percent_text(self.share)} that were chosen"
             )
         return bool(self.reason)
 
-    def _passes(self, decision: Decision) -> bool:
-        if not decision.line:
+    def _passes(self, now: Comparison) -> bool:
+        if not now.line:
             return False
-        return decision.own_flops + self._largest > self.share * decision.line
+        return now.own_flops + self._largest > self.share * now.line
 
-    def _stands(self, decision: Decision) -> str:
-        share = decision.share_of_line
+    def _used(self, now: Comparison) -> str:
+        share = now.share_of_line
         used = percent_text(share) if share is not None else "all"
         return f"{used} of the line is used"

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flops_magic.ai_act.decision_table import decide, recompute
+from flops_magic.ai_act.decision_table import (
+    compare,
+    decide,
+    recompute,
+    verdict_with,
+)
 from flops_magic.ai_act.thresholds import (
     error_range,
     law,
@@ -88,7 +93,7 @@ def test_a_registered_model_of_unknown_compute_says_so():
 
 
 def test_an_unknown_model_offers_near_names():
-    with pytest.raises(UnknownModelError, match="near: 'meta-llama/Llama-3"):
+    with pytest.raises(UnknownModelError, match="near: meta-llama/Llama-3"):
         decide("1e20", base_model="meta-lama/Llama-3.1-8B")
 
 
@@ -242,3 +247,22 @@ def test_the_margin_is_30_percent_of_the_reported_estimate():
 def test_the_share_of_a_modification_is_a_third_and_nothing_else():
     assert law().modification_share == Fraction(1, 3)
     assert (law().gpai_flops, law().systemic_risk_flops) == (10**23, 10**25)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"original_flops": "3e24"} | ORDINARY,
+        {"original_flops": "3e25"},
+        {"original_flops": "5e22"},
+        {"original_inestimable": True},
+        {"original_flops": "1e24", "same_provider": True},
+    ],
+)
+@pytest.mark.parametrize("more", [0, 10**22, 10**24, 10**25])
+def test_the_numbers_of_a_step_are_those_of_the_decision(known, more):
+    decision = decide("1e21", **known)
+    numbers = compare(decision.facts)
+    assert vars(numbers).items() <= vars(decision).items()
+    later = decide(10**21 + more, **known)
+    assert verdict_with(numbers, more) == later.verdict

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from flops_magic.ai_act.decision import OriginalBasis
-from flops_magic.ai_act.decision_table import hold_against, judge, recompute
+from flops_magic.ai_act.decision_table import decide_facts, facts_of, judge, recompute
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.ai_act.original_options import OriginalOptions
 from flops_magic.errors import (
@@ -134,7 +134,7 @@ def test_a_resolved_original_is_held_against_flops_without_the_user_being_asked_
     day = date(2026, 11, 24)
     for flops in (0, 10**20, 10**24):
         again = judge(asked, FlopTotals(forward=flops), on=day)
-        assert hold_against(known, flops, flops, day) == again
+        assert decide_facts(facts_of(known, flops, flops, day)) == again
 
 
 @pytest.mark.parametrize(

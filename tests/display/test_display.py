@@ -183,7 +183,8 @@ def test_projection_and_pace_follow_from_what_ran():
 
 def test_an_estimate_is_a_table_that_names_its_basis():
     est = estimate("Qwen/Qwen3-8B", tokens="25M", seq_len=4096)
-    assert "formula 6·P·D" in str(est)
+    assert "full: operation count" in str(est)
+    assert "shapes of Qwen/Qwen3-8B-Base as published" in str(est)
     page = est._repr_html_()
     assert not Tags(page).open
     assert "Qwen/Qwen3-8B-Base" in page

@@ -118,10 +118,10 @@ def test_a_jsonl_file_is_read(tmp_path):
         ([], Words(), "no rows"),
         ([{"body": "x"}], Words(), "prompt, completion; its fields are body"),
         (["x"], None, "pass tokenizer="),
-        (["x"], "no/tokenizer", "no tokenizer 'no/tokenizer'"),
+        (["x"], "no/tokenizer", "cannot load a tokenizer 'no/tokenizer'"),
         (iter(["x"]), Words(), "stream"),
-        ("rows.parquet", Words(), "no data file"),
-        ("missing.jsonl", Words(), "cannot be read"),
+        ("rows.parquet", Words(), "cannot read .* as a data set"),
+        ("missing.jsonl", Words(), "cannot read 'missing.jsonl'"),
     ],
 )
 def test_what_cannot_be_counted_is_one_line_that_says_what_to_pass(

@@ -63,6 +63,18 @@ BERT = {
     "max_position_embeddings": 128,
     "pad_token_id": 0,
 }
+
+
+def test_an_encoder_takes_adapters():
+    """peft's wrapper for language models asks for a method that encoders lack."""
+    config = transformers.BertConfig(**BERT)
+    found = profile_model(config, method="lora", lora_rank=4)
+    # rank 4 on q, k, v, o (64 × 64), both of the MLP (64 × 128), in 6 layers, and the
+    # head's transform (64 × 64)
+    layer = 4 * (64 + 64) + 2 * (64 + 128)
+    assert found.parameters_trainable == 4 * (6 * layer + 64 + 64)
+
+
 HEADS = (
     ("BertForSequenceClassification", "BertConfig"),
     ("BertForMaskedLM", "BertConfig"),

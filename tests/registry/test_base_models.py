@@ -149,5 +149,5 @@ def test_a_folder_that_names_an_unknown_model_offers_names_near_that_one(tmp_pat
     named = {"_name_or_path": "meta-lama/Llama-3.1-8B"}
     (tmp_path / "config.json").write_text(json.dumps(named))
     assert find(str(tmp_path)) is None
-    with pytest.raises(UnknownModelError, match=r"'meta-lama/.*near: 'meta-llama"):
+    with pytest.raises(UnknownModelError, match=r"'meta-lama/.*near: meta-llama"):
         lookup(str(tmp_path))

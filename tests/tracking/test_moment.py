@@ -1,10 +1,11 @@
-"""The original is resolved once in a run, and each step is decided on once."""
+"""The original is resolved once in a run, and each step is compared once."""
 
 import cProfile
 import pstats
 
 import pytest
 
+from flops_magic import near_names
 from flops_magic.ai_act import decision_table
 from flops_magic.ai_act.original_model import OriginalModel
 from flops_magic.attach import attach_to_trainers
@@ -52,7 +53,7 @@ def calls(profile, function):
         ({"original_tokens": "1T", "original_is_gpai": True}, 0.9),
     ],
 )
-def test_fifty_steps_look_the_original_up_once_and_decide_once_each(
+def test_fifty_steps_look_the_original_up_once_and_compare_once_each(
     tmp_path, known, stop_at
 ):
     run = attach_to_trainers(stop_at=stop_at, **known)
@@ -64,13 +65,15 @@ def test_fifty_steps_look_the_original_up_once_and_decide_once_each(
         profile.disable()
     assert run.record.run.steps == STEPS
     assert calls(profile, base_models.find) == 1
-    assert calls(profile, base_models._near) == 0
+    assert calls(profile, near_names.near) == 0
     # one when training begins, one more there where stop_at asks for room
     begins = 1 if stop_at is None else 2
-    assert calls(profile, decision_table.decide_facts) == STEPS + begins
+    assert calls(profile, decision_table.compare) == STEPS + begins
+    # sentences are for the record
+    assert calls(profile, decision_table.decide_facts) == 0
 
 
-def test_a_display_is_handed_every_step_as_it_was_decided_on(tmp_path):
+def test_a_display_is_handed_every_step_as_it_was_compared(tmp_path):
     run = attach_to_trainers(**LARGE)
     run.display = Screen()
     with run:
