@@ -51,6 +51,8 @@ def __getattr__(name: str) -> Any:
     try:
         home = import_module(_HOMES[name])
     except ModuleNotFoundError as error:
+        # A module of our own that is missing is a defect, and must not read as an
+        # extra.
         if error.name not in ("torch", "transformers", "accelerate", "peft"):
             raise
         from flops_magic.errors import MissingPackageError

@@ -41,7 +41,7 @@ def attach_to_trainers(
 
     Raises:
         UnknownModelError: when ``base_model`` is not in the registry.
-        InputError: for what contradicts itself, or is no option.
+        InputError: for options that contradict each other, and unknown ones.
         MissingPackageError: at the block's start, without torch or transformers.
     """
     return TrackedRun(

@@ -78,6 +78,8 @@ class FlopsMeterCallback(TrainerCallback):
         with guard(run.meter.gap, "the beginning of training"):
             run.meter.watch_model(model, role="trained")
             run.meter.enter_training(args, state, model, kwargs)
+        # ``on_train_end`` is not called where ``train()`` raises, and transformers has
+        # no event for that; the record is then written when the process ends.
         atexit.register(run.finish, "failed")
         run.meter.on_training()
 
@@ -100,6 +102,7 @@ class FlopsMeterCallback(TrainerCallback):
             return
         with guard(run.meter.gap, "the other processes"):
             run.meter.gather()
+        # Before the planned end without the meter's word: another callback, or a user.
         early = state.max_steps and state.global_step < state.max_steps
         interrupted = early and not run.meter.stop_now
         run.finish("interrupted" if interrupted else "completed")

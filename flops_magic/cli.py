@@ -32,6 +32,7 @@ from flops_magic.options import (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args, extra = _build_parser().parse_known_args(argv)
+    # Only ``track`` passes arguments on, to the script that it runs.
     if extra and args.run is not track:
         args.parser.refuse(extra[0])
     args.extra = extra
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except FlopsMagicError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        # As argparse does: 2 for wrong use, so that scripts can tell it from evidence
+        # that does not hold.
         return 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
         return 0  # whoever read the output, such as ``head``, has had enough
@@ -250,7 +253,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def refuse(self, typed: str) -> NoReturn:
-        """Answer what no option takes."""
+        """Answer arguments that no option takes."""
+        # Private in argparse (Python 3.11 to 3.13), which has no public list of
+        # options.
         known = [flag for action in self._actions for flag in action.option_strings]
         kind = "option" if typed.startswith("-") else "argument"
         self.error(f"unknown {kind} {typed!r}{near(typed, known)}")

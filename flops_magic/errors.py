@@ -4,18 +4,18 @@
 
     FlopsMagicError
     ├── InputError                    what the user gave cannot be used
-    │   ├── QuantityError             text that is no number, or a number out of range
+    │   ├── QuantityError             unreadable numbers, and numbers out of range
     │   ├── UnknownModelError         a base model that the registry does not know
     │   ├── UnknownAcceleratorError   an accelerator without a row in the table
     │   ├── UnknownOriginalError      nothing says what the original model cost
     │   └── MissingPackageError       an optional package that this call needs
     ├── CountingError                 a model whose operations cannot be counted
     │   ├── UnsupportedModelError     it cannot be built, or walked, dry
-    │   └── ShapeFitError             its cost is no polynomial of the batch's shape
+    │   └── ShapeFitError             its cost does not follow the polynomial
     ├── EvidenceError                 a record could not be written
     └── VerificationError             evidence that does not hold
         ├── NoRecordError             the file carries no record
-        ├── UnreadableFileError       the file is truncated or no JSON
+        ├── UnreadableFileError       the file is truncated or not JSON
         ├── MalformedRecordError      the record breaks its schema
         ├── DigestError               the text is not the text that was sealed
         ├── TotalsError               the totals do not follow from histogram × profile
@@ -56,6 +56,8 @@ class FlopsMagicError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Return the one line that IPython shows in place of a traceback."""
+        # A hook of IPython, private by its name and documented; tried with 9.18 and
+        # 8.37. Without it a notebook shows a whole traceback; the message stays.
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -64,7 +66,7 @@ class InputError(FlopsMagicError, ValueError):
 
 
 class QuantityError(InputError):
-    """A text that is no number, or a number out of its range."""
+    """A text that cannot be read as a number, or a number out of its range."""
 
 
 class UnknownModelError(InputError):
@@ -92,7 +94,7 @@ class UnsupportedModelError(CountingError):
 
 
 class ShapeFitError(CountingError):
-    """The cost of the model is no polynomial of the batch's shape."""
+    """The model's cost does not follow the polynomial of the batch's shape."""
 
 
 class EvidenceError(FlopsMagicError):
@@ -108,7 +110,7 @@ class NoRecordError(VerificationError):
 
 
 class UnreadableFileError(VerificationError):
-    """The file is missing, truncated, or no JSON."""
+    """The file is missing, truncated, or not JSON."""
 
 
 class MalformedRecordError(VerificationError):

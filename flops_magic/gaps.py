@@ -36,6 +36,7 @@ class Gaps:
         kind = f"{type(what).__name__}: " if isinstance(what, BaseException) else ""
         first = (str(what).strip().splitlines() or [""])[0]
         line = f"{where}: {kind}{first[:_LONGEST]}"
+        # The same gap at each of a million steps is one fact.
         if line not in self.lines and len(self.lines) < _MOST:
             self.lines.append(line)
 

@@ -28,6 +28,7 @@ def near(name: str, known: Iterable[str]) -> str:
         tails.setdefault(_tail(one), one)
     typed = name.lower()
     found = [whole[n] for n in difflib.get_close_matches(typed, whole, _MOST, _CUTOFF)]
+    # Matches of the whole name first: they agree in the owner too.
     found += [
         tails[n] for n in difflib.get_close_matches(_tail(name), tails, _MOST, _CUTOFF)
     ]

@@ -16,6 +16,7 @@ from flops_magic.flops.units import parse_count
 
 Option = tuple[str, dict[str, Any]]
 
+# Words instead of switches: "unknown" is a third answer.
 STATUS = ("yes", "no", "unknown")
 
 

@@ -52,7 +52,9 @@ def run_script(
         declared=declared or {},
         stop_at=None if stop_at is None else parse_share(stop_at),
     )
+    # The script must see what it would see under ``python script.py``.
     argv, sys.argv = sys.argv, [script, *arguments]
+    # As ``python script.py`` does; it stays, for imports at exit.
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         with tracked:

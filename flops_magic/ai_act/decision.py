@@ -1,4 +1,4 @@
-"""A decision and the facts it rests on, as they stand in a record."""
+"""A decision and the facts it rests on, as a record holds them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class OriginalBasis(StrEnum):
 class OriginalFacts:
     """What is known of the original model, whatever is trained from it.
 
-    ``OriginalModel.resolve`` makes it once; the FLOPs of a modification are then held
-    against it as often as somebody asks.
+    ``OriginalModel.resolve`` makes it once; each decision of a run then holds the
+    modification's FLOPs against it.
 
     Attributes:
         base_model: id of the original; empty if unnamed.
-        original_flops: its training compute; None if nobody can know it.
+        original_flops: its training compute; None if it is unknown.
         original_source: who says so, in words for people.
         original_basis: the same for the rules; None in records older than the field.
         systemic_risk: whether it is classified so; None if unknown.
@@ -116,11 +116,14 @@ class Comparison:
     @property
     def ratio(self) -> Fraction | None:
         """Compared FLOPs as a share of the threshold."""
+        # A fraction: three times a count of 10^24 is beyond what a float tells apart.
         return Fraction(self.compared) / self.threshold if self.threshold else None
 
     @property
     def own_flops(self) -> int:
         """The modification's own FLOPs, direct or cumulative as they are compared."""
+        # In row 6 the original is part of ``compared``; the line is what is left for
+        # the modification, so only its own FLOPs are held against it.
         cumulative = self.compared_notion == "cumulative"
         facts = self.facts
         return facts.flops_cumulative if cumulative else facts.flops_direct

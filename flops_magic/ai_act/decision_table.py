@@ -10,10 +10,10 @@ row   situation                                              strictly greater th
 0     the original's own provider trains                     no line
 1     nothing is placed on the Union market                  no line
 2     the original is a GPAI model of known compute          a third of it, direct
-3     … of compute that nobody can know or estimate          a third of 10^23
+3     … of compute that cannot be known or estimated         a third of 10^23
 4     … with systemic risk, of known compute                 a third of it, cumulative
-5     … with systemic risk, of compute that nobody can know  a third of 10^25
-6     the original is no GPAI model                          10^23, both together
+5     … with systemic risk, of compute that stays unknown    a third of 10^25
+6     the original is not a GPAI model                       10^23, both together
 7     any of 0, 2, 3 and 6, both together                    10^25 (Article 51(2))
 8     none of them is exceeded                               –
 ====  =====================================================  =========================
@@ -49,6 +49,7 @@ _POINTS = {
     "row-3": "61",
     "row-4": "67",
     "row-5": "61",
+    # Row 6 has no point of its own: point 17 says what makes a GPAI model.
     "row-6": "17",
 }
 _JULY_PRINT = {"22": "23", "57": "60", "60": "63", "61": "64", "67": "70", "17": "17"}
@@ -101,12 +102,13 @@ def decide(
         UnknownOriginalError: when nothing says what the original cost.
         InputError: when the substitute is asked for a value that is known, and where
             inputs contradict each other.
-        QuantityError: for what is no count.
+        QuantityError: when a figure cannot be read as a count.
 
     Source: Guidelines C(2025) 7719, points 17, 22, 57 to 68, 115 to 120.
     """
     direct = parse_count(flops_direct)
     cumulative = direct if flops_cumulative is None else parse_count(flops_cumulative)
+    # The cumulative notion includes the direct one.
     if cumulative < direct:
         raise InputError(
             f"flops_cumulative {cumulative} is less than flops_direct {direct}, which "
@@ -189,7 +191,7 @@ def recompute(decision: Decision) -> Decision:
 
     Raises:
         InputError: for rules or a wording that this release does not know.
-        ValueError: when ``known_on`` is no day.
+        ValueError: when ``known_on`` is not a date.
     """
     return decide_facts(decision.facts, wording=decision.wording)
 
@@ -257,8 +259,11 @@ def compare(facts: Facts, *, wording: str = CURRENT) -> Comparison:
 
 def _rule(facts: Facts, numbers: Law) -> tuple[str, Fraction | None, str]:
     """Return the row, its threshold in FLOP, and which figure is compared."""
+    # Point 22: a provider that trains its own model further has one model with one
+    # lifecycle, so nothing is held against a line.
     if facts.same_provider:
         return "row-0", None, "cumulative"
+    # Without a placing on the Union market the obligations are not engaged.
     if not facts.union_market:
         return "row-1", None, "direct"
     share, original = numbers.modification_share, facts.original_flops
@@ -273,10 +278,12 @@ def _rule(facts: Facts, numbers: Law) -> tuple[str, Fraction | None, str]:
         return "row-3", share * numbers.gpai_flops, notion
     if gpai is False:
         return "row-6", Fraction(numbers.gpai_flops), "original and modification"
+    # Unknown status above 10^25 is presumed to be systemic risk: Article 51(2).
     if facts.systemic_risk or (
         facts.systemic_risk is None and presumed_high_impact(original, numbers)
     ):
         return "row-4", share * original, "cumulative"
+    # "More than 10^23" indicates a GPAI model (point 17), so exactly 10^23 does not.
     if gpai is None and original <= numbers.gpai_flops:
         return "row-6", Fraction(numbers.gpai_flops), "original and modification"
     return "row-2", share * original, notion
@@ -285,6 +292,7 @@ def _rule(facts: Facts, numbers: Law) -> tuple[str, Fraction | None, str]:
 def _verdict(rule: str, compared: int, threshold: Fraction | None, numbers: Law) -> str:
     if rule in ("row-0", "row-1", "row-6") or threshold is None:
         return "not_engaged"
+    # Strictly: the Guidelines say "greater than".
     if compared > threshold:
         return "over"
     return "near" if straddles(compared, threshold, numbers) else "below"

@@ -1,4 +1,4 @@
-"""A decision in sentences, for people who are no engineers."""
+"""A decision in sentences, for readers who are not engineers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def explain(
         facts: what the decision rests on.
         numbers: the version of the rules.
     """
+    # These sentences are in sealed records, and ``verify`` writes them again: they are
+    # frozen as wording "1" (see ``wordings``), odd phrases included.
     gpai = power_text(numbers.gpai_flops)
     if rule == "row-0":
         return (

@@ -25,9 +25,11 @@ def flags(
     numbers: Law,
 ) -> Iterator[str]:
     """Yield the remarks on a decision, each one sentence without its full stop."""
+    # Zero for an unknown original: a flag on the sum then needs the modification alone.
     original = facts.original_flops or 0
     systemic = power_text(numbers.systemic_risk_flops)
     line = threshold or Fraction(0)
+    # The other side of "near": over, by less than an estimate's margin.
     if verdict == "over" and straddles(compared, line, numbers):
         yield f"within the {numbers.error_margin * 100} % margin of the line"
     if rule == "row-1" and (
@@ -64,6 +66,7 @@ def exceeds_high_impact(facts: Facts, rule: str, numbers: Law) -> bool:
     Of an original that carries systemic risk itself, the one-third criterion decides
     (points 67 and 68).
     """
+    # Article 51(2) speaks of cumulative compute, whatever notion the row compares.
     together = (facts.original_flops or 0) + facts.flops_cumulative
     engaged = rule in ("row-0", "row-2", "row-3", "row-6")
     return engaged and presumed_high_impact(together, numbers)

@@ -71,6 +71,7 @@ def by_six_pd(
     """
     if parameters is not None:
         size, whose = parameters, "given by the user"
+    # Active parameters: 6·P·D of a mixture counts the experts that a token uses.
     elif row is not None and row.params_active is not None:
         size, whose = row.params_active, f"registry: {row.model_id}"
     elif trained_parameters is not None:

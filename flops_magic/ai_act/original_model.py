@@ -41,7 +41,7 @@ class OriginalModel:
         original_parameters: P of its training; None to go by the registry or the
             trained model.
         original_source: where ``original_flops`` or ``original_tokens`` were read.
-        original_inestimable: True where nobody can know or estimate its compute.
+        original_inestimable: True where its compute can neither be known nor estimated.
         systemic_risk: its status; None to go by the registry and by 10^25 FLOP.
         original_is_gpai: whether it is a GPAI model; None to go by 10^23 FLOP.
         same_provider: whether its own provider trains.
@@ -63,6 +63,8 @@ class OriginalModel:
     union_market: bool = True
 
     def __post_init__(self) -> None:
+        # Contradictions are refused before training: afterwards nobody can repair the
+        # run.
         told = self.original_flops is not None or self.original_tokens is not None
         if self.original_flops is not None and self.original_tokens is not None:
             raise InputError(
@@ -101,6 +103,7 @@ class OriginalModel:
             InputError: for an unknown key, an unknown word, or a contradiction.
         """
         refuse_unknown(options)
+        # One word for users, two fields for the rules: a count stays a count.
         inestimable = options.get("original_flops") == "unknown"
         if inestimable:
             options = options | {"original_flops": None}
@@ -108,6 +111,8 @@ class OriginalModel:
         said = cls.read(original_inestimable=inestimable, **typed)
         if said.base_model is not None:  # else the trained model's name may tell
             try:
+                # A misspelt model is told now, with near names, and not after hours of
+                # training.
                 said.resolve()
             except UnknownOriginalError:
                 if not said.asks_trained_size:  # else its size may
@@ -218,6 +223,8 @@ class OriginalModel:
     def _match(self, trained_id: str | None) -> Match | None:
         """Return the registry's row; it must exist only where its figure is needed."""
         if self.base_model is not None:
+            # With a figure of the user's own, an id that the registry lacks is only a
+            # name.
             if self._needs_compute and not self._says_compute:
                 return lookup(self.base_model)
             return find(self.base_model)
@@ -257,6 +264,8 @@ class OriginalModel:
     ) -> tuple[bool | None, str]:
         """Return whether the original carries systemic risk, and who says so."""
         if self.systemic_risk is not None:
+            # "unknown" is an answer: the registry's presumption is then left aside, and
+            # the decision table compares the larger figure.
             risk = None if self.systemic_risk == "unknown" else self.systemic_risk
             return risk, "given by the user"
         if row is None or row.systemic_risk is None:

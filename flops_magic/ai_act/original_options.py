@@ -8,7 +8,7 @@ from flops_magic.errors import InputError
 from flops_magic.flops.units import parse_count
 from flops_magic.near_names import near
 
-# "unknown" is an answer and no silence: the registry's presumption is then not asked
+# "unknown" is an answer, unlike None: the registry's presumption is then left aside
 Status = bool | Literal["unknown"] | None
 
 
@@ -20,7 +20,7 @@ class OriginalOptions(TypedDict, total=False):
             by default.
         original_flops: its training compute in FLOP, such as 3.3e24; wins over the
             registry. ``unknown`` asks for the substitute threshold, which applies only
-            where nobody can know or estimate the value.
+            where the value can neither be known nor estimated.
         original_tokens: tokens that it was trained on, to estimate 6·P·D.
         original_parameters: P, those active for a token; the registry's or the trained
             model's by default.
@@ -52,11 +52,12 @@ def status(name: str, value: bool | str | None) -> Status:
     """
     if value is None or isinstance(value, bool):
         return value
+    # A recipe or a command line gives words; ``bool("no")`` would be True.
     words: dict[str, Status] = {"yes": True, "no": False, "unknown": "unknown"}
     if value not in words:
         raise InputError(
-            f"{name}={value!r} is no status; pass True, False or None, or the words "
-            "'yes', 'no' or 'unknown'"
+            f"cannot read {name}={value!r} as a status; pass True, False or None, or "
+            "the words 'yes', 'no' or 'unknown'"
         )
     return words[value]
 
@@ -65,7 +66,7 @@ def count(value: int | str | None) -> int | None:
     """Read a count of at least one; None passes.
 
     Raises:
-        QuantityError: for what is no such count.
+        QuantityError: when it cannot be read as one.
     """
     return None if value is None else parse_count(value, minimum=1)
 

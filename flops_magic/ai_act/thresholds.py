@@ -16,6 +16,7 @@ from typing import Any
 from flops_magic.errors import InputError
 from flops_magic.registry.datafile import read_toml
 
+# Point 17 names these outputs; a model that classifies or embeds is none of them.
 _MODALITIES = ("text", "speech", "text-to-image", "text-to-video")
 
 
@@ -74,6 +75,7 @@ def law(version: str | None = None) -> Law:
 
 def in_force(versions: Sequence[Law], on: date) -> Law:
     """Return the version that applies on a day; before all of them, the first."""
+    # Versions are sorted by their day, so the last one past is in force.
     past = [one for one in versions if one.in_force_from <= on]
     return past[-1] if past else versions[0]
 
@@ -137,6 +139,7 @@ def notification_deadline(known: date, numbers: Law | None = None) -> date:
 def _law(table: Mapping[str, Any]) -> Law:
     def value(name: str) -> Fraction:
         text: str = table[name]["value"]
+        # Powers are kept as text: TOML integers end at 2^63.
         base, _, exponent = text.partition("**")
         return Fraction(int(base) ** int(exponent)) if exponent else Fraction(text)
 

@@ -1,8 +1,8 @@
 """A record as a static card: HTML with inline SVG, readable wherever it is committed.
 
 Front-ends strip styles, classes and scripts from committed notebooks, GitHub most of
-all. The card therefore stands on plain tables and inline attributes, takes the text
-colour of its page, and says everything in words too.
+all. The card therefore uses plain tables and inline attributes, takes the text colour
+of its page, and says everything in words too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def card_html(record: AuditRecord, sealed: Sealed) -> str:
     verdict = decision.verdict if decision else None
     share = decision.share_of_line if decision else None
     colour = COLOURS[verdict]
+    # Everything from a record is escaped: model names come from whoever wrote the
+    # config.
     rows = "".join(
         f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top;'
         f'padding:2px 14px 2px 0;opacity:.75">{escape(name)}</td>'

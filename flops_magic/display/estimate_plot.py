@@ -15,11 +15,13 @@ def estimate_figure(estimate: Any) -> Any:
 
     The bars are direct FLOPs; the dashed line is where the verdict turns.
     """
+    # Not pyplot: that keeps figures in a global list and may open a window.
     from matplotlib.figure import Figure
 
     rows = list(estimate.rows)[::-1]
     figure = Figure(figsize=(8, 1.5 + 0.5 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
+    # Floats are for drawing alone; the labels are made from the exact counts.
     flops = [float(row.flops.direct) for row in rows]
     colours = [COLOURS[row.decision.verdict if row.decision else None] for row in rows]
     axes.set_xscale("log")
@@ -49,6 +51,7 @@ def estimate_figure(estimate: Any) -> Any:
     axes.set_xlabel(
         f"FLOP (log scale); dashed: {text}" if lines else f"FLOP (log scale); {text}"
     )
+    # A ``$`` in a model's name would start mathematics.
     axes.set_title(str(estimate.model), loc="left", fontsize=10, parse_math=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

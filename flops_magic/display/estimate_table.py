@@ -27,6 +27,7 @@ def _cells(row: Any) -> tuple[str, ...]:
 
 def _notes(estimate: Any) -> list[str]:
     first = estimate.rows[0]
+    # ``dict.fromkeys`` drops repeats and keeps the order.
     notes = list(dict.fromkeys(f"{r.method}: {r.basis}" for r in estimate.rows))
     notes += estimate.notes
     notes += list(dict.fromkeys(note for r in estimate.rows for note in r.notes))
@@ -62,7 +63,7 @@ def _title(estimate: Any) -> str:
 
 
 def _columns(estimate: Any) -> tuple[list[tuple[str, ...]], list[int]]:
-    """Return the table's cells, without columns that say nothing."""
+    """Return the table's cells, and the numbers of the columns that hold a value."""
     table = [_HEAD, *map(_cells, estimate.rows)]
     kept = [i for i in range(len(_HEAD)) if any(row[i] != "–" for row in table[1:])]
     return table, kept

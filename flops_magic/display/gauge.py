@@ -25,6 +25,8 @@ from flops_magic.flops.units import (
 )
 from flops_magic.tracking.progress import Progress
 
+# Each update is a message over the kernel's socket, made on the training thread; four a
+# second are enough to look alive.
 UPDATE_EVERY_S = 0.25
 
 
@@ -61,6 +63,8 @@ class LiveGauge:
         if self._handle is None:
             display(bundle, raw=True)
             return
+        # The one update of the handle: the widget's message alone would leave no record
+        # in the saved notebook.
         self._handle.update(bundle, raw=True)
         self.widget.close()
 

@@ -61,6 +61,7 @@ def _compute(model: BaseModel) -> str:
             "unknown; with the tokens that it was trained on, --original-tokens "
             "estimates it"
         )
+    # The line of the common case, rows 2 and 4; the card of a run names its own row.
     third = flop_text(law().modification_share * model.flops)
     return f"{flop_text(model.flops)}; the line for a modification: {third}"
 

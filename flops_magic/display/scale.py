@@ -12,10 +12,14 @@ from math import log10
 
 from flops_magic.flops.units import percent_text
 
+# Fine-tuning spans twelve decades: a demonstration on a small model is 10^-10 of the
+# line. On a linear scale all of them would be one point.
 DECADES_BELOW = 12
 DECADES_ABOVE = 1
 LINE_AT = DECADES_BELOW / (DECADES_BELOW + DECADES_ABOVE)
 
+# Readable on white and on dark grey; every drawing says the verdict in words too, for
+# readers who do not tell the colours apart.
 COLOURS = {
     "below": "#2e8b57",
     "near": "#c77700",
@@ -23,6 +27,8 @@ COLOURS = {
     "not_engaged": "#5f7d95",
     None: "#7a7a7a",
 }
+# The Guidelines' own term is "indicative criterion". A verdict never says who is a
+# provider: that is for counsel.
 VERDICT_WORDS = {
     "below": "the indicative criterion is not met",
     "near": "the indicative criterion is not met; the 30 % margin reaches the line",
@@ -86,6 +92,7 @@ def gauge_svg(share: Fraction | None, verdict: str | None) -> str:
 
 
 def _mark(here: float, colour: str) -> str:
+    # The circle stays whole at both ends; the bar behind it keeps the exact place.
     centre = min(max(here, _RADIUS), _WIDTH - _RADIUS)
     return (
         f'<rect x="0" y="34" width="{here}" height="14" rx="7" fill="{colour}"/>'

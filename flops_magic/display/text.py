@@ -27,7 +27,7 @@ NOT_ADVICE = "Measured by flops_magic. The criterion is indicative; not legal ad
 
 
 def progress_line(progress: Progress) -> str:
-    """Return where a run stands, in one line."""
+    """Return a run's progress in one line."""
     steps = f"/{progress.steps}" if progress.steps else ""
     parts = [f"step {progress.step}{steps}", flop_text(progress.flops)]
     if progress.share is not None:
@@ -69,6 +69,7 @@ class TextDisplay:
     ) -> None:
         self._stream = stream
         self._terminal = stream.isatty()
+        # A terminal overwrites its line; a log keeps every one.
         default_s = 0.5 if self._terminal else 10.0
         self._every_s = default_s if every_s is None else every_s
         self._clock = clock
@@ -76,7 +77,7 @@ class TextDisplay:
         self._warned = ""
 
     def show(self, progress: Progress) -> None:
-        """Write the first line when there is something to say."""
+        """Do nothing: the first update writes the first line."""
 
     def update(self, progress: Progress) -> None:
         """Write a line, if it is time; a warning at once, and once."""
@@ -96,6 +97,7 @@ class TextDisplay:
 
     def _write(self, line: str, *, last: bool) -> None:
         ends = "\r", "" if self._terminal and not last else "\n"
+        # Erase the whole line: a shorter one would leave the end of the longer.
         start = "\r\x1b[2K" if self._terminal else ""
         self._stream.write(f"{start}{line}{ends[1]}")
         self._stream.flush()
@@ -146,6 +148,7 @@ def summary(record: AuditRecord) -> list[tuple[str, str]]:
     )
     fields.append(("hardware", _hardware_text(record.hardware)))
     if record.legacy:
+        # Other meters' figure, so that a reader who has both can reconcile them.
         legacy = f"{grouped(record.legacy.flops)} by (4·N + 2·T)·D"
         fields.append(("for comparison", legacy))
     return fields
@@ -197,6 +200,7 @@ def _categories(record: AuditRecord) -> str:
 
 def _line_fields(decision: Decision | None) -> list[tuple[str, str]]:
     """Return the line, the share of it and the original; nothing without a share."""
+    # A share of zero would print a line with nothing held against it.
     if decision is None or decision.line is None or not decision.share_of_line:
         return []
     facts = decision.facts
@@ -236,6 +240,7 @@ def field_text(name: str, text: str) -> str:
         96,
         initial_indent=f"  {name:<18}",
         subsequent_indent=" " * 20,
+        # A digest or a path broken in two can no longer be copied.
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -53,6 +53,8 @@ def later(default: Any = None) -> Any:
     return field(default=default, metadata={"omit_default": True})
 
 
+# Type hints are text under ``from __future__ import annotations``; resolving them for
+# each value would make verifying slow.
 @cache
 def entries(kind: Any) -> tuple[tuple[str, Field[Any], Any], ...]:
     """Return key, field and type hint of each field of a dataclass."""
@@ -78,6 +80,7 @@ def to_tree(value: Any, where: str = "record") -> Any:
     Raises:
         MalformedRecordError: for a float, and for any other type without a text.
     """
+    # Before text: a StrEnum is text too, and its value is what is written.
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, (str, bool)):
@@ -85,6 +88,7 @@ def to_tree(value: Any, where: str = "record") -> Any:
     if isinstance(value, (int, Fraction)):
         return str(value)
     if isinstance(value, Decimal) and value.is_finite():
+        # Without an exponent: "1E+3" and "1000" would be two texts of one value.
         return f"{value:f}"
     if is_dataclass(value) and not isinstance(value, type):
         return _object_tree(value, where)
@@ -99,6 +103,7 @@ def _object_tree(value: Any, where: str) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, f, _ in entries(cast(Hashable, type(value))):
         item = getattr(value, f.name)
+        # A record of an older version must come out as the text that was sealed.
         if f.metadata.get("omit_default") and item == f.default:
             continue
         if item is None and f.metadata.get("none_is_empty_object"):
@@ -123,6 +128,7 @@ def from_tree(kind: type[T], tree: Any, where: str = "record") -> T:
     _is(dict, tree, where, "an object")
     listed = entries(cast(Hashable, kind))
     known = {key for key, _, _ in listed} | set(recorded(kind))
+    # Ignored keys could hold anything and would still carry the seal's authority.
     if unknown := sorted(set(tree) - known):
         raise MalformedRecordError(f"{where} has unknown keys: {', '.join(unknown)}")
     values: dict[str, Any] = {}
@@ -148,6 +154,7 @@ def from_tree(kind: type[T], tree: Any, where: str = "record") -> T:
 def _read(hint: Any, tree: Any, where: str) -> Any:
     """Return the value of a type hint that a tree holds."""
     origin, inner = get_origin(hint), get_args(hint)
+    # ``Optional[X]`` and ``X | None`` are two types to Python.
     if origin in (Union, UnionType):
         return _read_union(inner, tree, where)
     if origin is tuple:

@@ -21,10 +21,14 @@ def write_text(path: str | Path, text: str) -> None:
     draft: str | None = None
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        # In the same folder: a rename is atomic only within one file system.
         number, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(number, "wb") as stream:
+            # Notebooks may hold lone surrogates, which strict UTF-8 refuses.
             stream.write(text.encode("utf-8", "surrogatepass"))
             stream.flush()
+            # Before the rename: after a power failure the new name must not be an empty
+            # file.
             os.fsync(stream.fileno())
         Path(draft).chmod(mode)
         Path(draft).replace(path)

@@ -17,12 +17,13 @@ def flops_meter(record: AuditRecord, sealed: Sealed) -> dict[str, Any]:
     Counts are decimal text. ``threshold_value`` is the line itself, not the original's
     compute; ``pct_of_pretrain`` is the share of the original's compute in per cent;
     ``exceeds_30pct`` keeps its name for readers of it, and holds what the Guidelines
-    ask: more than a third. What is not known is None.
+    ask: more than a third. An unknown value is None.
 
     Args:
         record: the record.
         sealed: the same, sealed; it goes under ``audit``.
     """
+    # The AWS meter knows one model; of several, the first is named.
     trained = [u for u in record.models if u.role == "trained" and u.profile]
     profile = trained[0].profile if trained else None
     rows = [r for use in record.models for r in use.histogram if r.kind == "train"]
@@ -85,4 +86,5 @@ def _judged(record: AuditRecord) -> dict[str, Any]:
 
 def _percent(share: Fraction | None) -> str | None:
     """Return a share in per cent as decimal text with ten significant figures."""
+    # For people and dashboards only: the exact fraction is in the sealed record.
     return None if share is None else f"{float(share * 100):.10g}"

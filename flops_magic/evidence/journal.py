@@ -12,8 +12,8 @@ from flops_magic.evidence.seal import Sealed
 class Journal:
     """What ran until now, in a file that outlives the process.
 
-    The record in it says ``recovered``: whoever finds it knows that its run never
-    came to its end. ``flops-magic embed NOTEBOOK --record FILE`` puts it to use.
+    The record in it says ``recovered``: its run never reached its end.
+    ``flops-magic embed NOTEBOOK --record FILE`` adds it to a notebook.
 
     Args:
         folder: the run's folder; the file is ``.flops_magic/<run id>.json`` in it.
@@ -30,6 +30,8 @@ class Journal:
             EvidenceError: when it cannot be written.
         """
         try:
+            # Not ``parents=True``: a run's folder that was deleted is the user's
+            # decision.
             self.path.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise EvidenceError(
@@ -38,7 +40,7 @@ class Journal:
         write_json(self.path, sealed.to_dict())
 
     def discard(self) -> None:
-        """Remove the journal; the record stands elsewhere now."""
+        """Remove the journal, once the record is written elsewhere."""
         try:
             self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()

@@ -24,15 +24,18 @@ from flops_magic.evidence.files import write_text
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import Sealed, text_sha256
 
+# Metadata and a vendor MIME type are the two places that every front-end keeps when it
+# saves, and that "clear outputs" does not take both of.
 METADATA_KEY = "flops_magic"
 MIME = "application/vnd.flops-magic.audit+json"
+# json.loads needs several times the file's size in memory.
 _LARGEST_BYTES = 512 * 2**20
 _MAGIC = re.compile(r"^\s*%%flops_track\b")
 
 
 @dataclass(frozen=True)
 class Output:
-    """A record in a cell's output, and what stands around it.
+    """A record in a cell's output, with its cell and its cards.
 
     Attributes:
         cell: number of the cell, from 1.
@@ -51,8 +54,8 @@ def read_tree(path: str | Path) -> dict[str, Any]:
     """Return a JSON file's top object.
 
     Raises:
-        UnreadableFileError: when the file is missing, too large, truncated or no JSON
-            object.
+        UnreadableFileError: when the file is missing, too large, truncated, or holds
+            anything but a JSON object.
     """
     path = Path(path)
     try:
@@ -65,10 +68,10 @@ def read_tree(path: str | Path) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise UnreadableFileError(
-            f"{str(path)!r} is truncated or no JSON: {str(error)[:120]}"
+            f"{str(path)!r} is truncated or not JSON: {str(error)[:120]}"
         ) from error
     if not isinstance(tree, dict):
-        raise UnreadableFileError(f"{str(path)!r} holds no JSON object")
+        raise UnreadableFileError(f"the top of {str(path)!r} is not a JSON object")
     return tree
 
 
@@ -101,6 +104,7 @@ def outputs_of(tree: dict[str, Any]) -> Iterator[Output]:
 
 def text_of(value: Any) -> str:
     """Return a multi-line text of a notebook, which may be a list of lines."""
+    # nbformat stores text as lines; some writers store it as one text.
     if isinstance(value, list):
         return "".join(part for part in value if isinstance(part, str))
     return value if isinstance(value, str) else ""
@@ -125,6 +129,7 @@ def tracked_body(source: str) -> str | None:
 
 def body_sha256(body: str) -> str:
     """Return the digest of a tracked body; blank space at its ends does not count."""
+    # Front-ends and formatters add or drop blank lines at a cell's ends.
     return text_sha256(body.strip())
 
 
@@ -155,7 +160,7 @@ def _add(tree: dict[str, Any], found: list[Sealed]) -> int:
     if unique:
         metadata = tree.setdefault("metadata", {})
         if not isinstance(metadata, dict):
-            raise MalformedRecordError("the notebook's metadata is no object")
+            raise MalformedRecordError("the notebook's metadata is not an object")
         records = [*kept, *(sealed.to_dict() for sealed in unique.values())]
         metadata[METADATA_KEY] = {"records": records}
     return len(unique)
@@ -241,7 +246,7 @@ def _sealed_in(tree: dict[str, Any], path: str | Path) -> list[Sealed]:
 def _notebook(path: str | Path) -> dict[str, Any]:
     tree = read_tree(path)
     if not is_notebook(tree):
-        raise UnreadableFileError(f"{str(path)!r} is no notebook: it has no cells")
+        raise UnreadableFileError(f"{str(path)!r} is not a notebook: it has no cells")
     return tree
 
 
@@ -252,6 +257,7 @@ def write_notebook(path: str | Path, tree: dict[str, Any]) -> None:
         EvidenceError: when it cannot be written; the old file is left whole.
     """
     try:
+        # Jupyter's own layout: a diff then shows the records and nothing else.
         text = json.dumps(tree, indent=1, ensure_ascii=False, separators=(",", ": "))
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"{str(path)!r} cannot be written: {error}") from error

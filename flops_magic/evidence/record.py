@@ -21,6 +21,8 @@ from flops_magic.evidence.hardware import Hardware
 from flops_magic.flops.histogram import FlopTotals, HistogramRow, histogram_flops
 from flops_magic.flops.profile import FlopsProfile
 
+# A published version is never edited. A field that is added has a default and is left
+# out of older texts; anything else is a new version.
 SCHEMA: Literal["flops_magic.audit_record.v1"] = "flops_magic.audit_record.v1"
 
 
@@ -91,6 +93,8 @@ class ModelUse:
 
     def flops(self) -> FlopTotals:
         """Return histogram × profile; nothing for a model without a profile."""
+        # An unpriced model adds nothing here; ``complete`` says that the sum is a
+        # bound.
         if self.profile is None:
             return FlopTotals()
         return histogram_flops(self.histogram, self.profile)
@@ -198,7 +202,11 @@ class AuditRecord:
     def to_json(self) -> str:
         """Return the record's one text: sorted keys, no spaces, no JSON numbers."""
         return json.dumps(
-            to_tree(self), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+            # One record, one text: order, spaces and escapes are all settled here.
+            to_tree(self),
+            sort_keys=True,
+            ensure_ascii=False,
+            separators=(",", ":"),
         )
 
     @classmethod
@@ -212,7 +220,7 @@ class AuditRecord:
         try:
             tree = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise MalformedRecordError(f"the record is no JSON: {error}") from error
+            raise MalformedRecordError(f"the record is not JSON: {error}") from error
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             got = tree.get("schema") if isinstance(tree, dict) else type(tree).__name__
             raise MalformedRecordError(
@@ -226,11 +234,13 @@ class AuditRecord:
             raise MalformedRecordError(
                 f"the record breaks {SCHEMA}: {type(error).__name__}: {error}"
             ) from error
+        # The schema of single fields cannot say that two of them belong together.
         if (made.run.outcome == Outcome.STOPPED) != (made.run.stopped is not None):
             raise MalformedRecordError(
-                "record.run.stopped says why a run was stopped where, and only where, "
-                "its outcome is 'stopped'"
+                "record.run.stopped gives the reason exactly where the outcome is "
+                "'stopped'"
             )
+        # Catches what a JSON reader forgives: keys given twice, spaces, other order.
         if ours != text:
             raise MalformedRecordError(
                 "the record's text is not the one text of what it holds (sorted keys, "

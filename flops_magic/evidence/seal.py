@@ -21,7 +21,7 @@ FORMAT = "flops_magic.sealed.v1"
 
 @dataclass(frozen=True)
 class Sealed:
-    """A payload and its digest, as they stand in a notebook or a file."""
+    """A payload and its digest, as a notebook or a file holds them."""
 
     payload: str
     sha256: str
@@ -51,8 +51,10 @@ class Sealed:
 
         Raises:
             DigestError: when the payload is not what was sealed.
-            MalformedRecordError: when the payload is no record.
+            MalformedRecordError: when the payload does not follow the schema.
         """
+        # The digest is of the text and not of the parsed values: two texts can parse to
+        # the same values in one reader and to different ones in another.
         if (found := text_sha256(self.payload)) != self.sha256:
             raise DigestError(
                 f"the record was changed after it was sealed: sha256 {found[:12]}… "

@@ -1,7 +1,7 @@
-"""Does evidence hold? The numbered checks, with nothing but the file.
+"""Checks whether evidence holds, from the file alone.
 
-The numbers match ``docs/record.md``. Every problem of a file is gathered before the
-first one is raised.
+The numbers of the checks match ``docs/record.md``. All problems of a file are gathered
+before one is raised.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def verify(path: str | Path) -> AuditRecord:
     report = check(path)
     if report.problems:
         first = report.problems[0]
+        # The class of the first problem, so that a caller can tell a broken file from a
+        # changed one.
         raise type(first)("\n".join(map(str, report.problems))) from first
     return report.records[-1][1]
 
@@ -105,6 +107,8 @@ def check(path: str | Path) -> Report:
         try:
             report.problems += _inner_problems(record)
             report.remarks += _remarks(record)
+        # A hostile record may hold values that no check foresaw; it fails as evidence,
+        # and the other records of the file are still checked.
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as e:
             problem = f"record {record.run.id[:8]}: {type(e).__name__}: {e}"
             report.problems.append(MalformedRecordError(problem))
@@ -121,6 +125,7 @@ def _check_notebook(tree: dict[str, Any], report: Report) -> None:
             f"{str(report.path)!r} carries no record of flops_magic; run its "
             "%%flops_track cells and save, or add one with 'flops-magic embed'"
         )
+    # By run: outputs and metadata must tell the same of each run.
     in_metadata = {}
     for number, item in enumerate(listed, start=1):
         opened = _open(item, f"metadata record {number}: ", report)
@@ -142,6 +147,7 @@ def _open(tree: Any, where: str, report: Report) -> tuple[Sealed, AuditRecord] |
     except VerificationError as error:
         report.problems.append(type(error)(f"{where}{error}"))
         return None
+    # The same record in output and metadata is one record.
     if all(sealed.sha256 != known.sha256 for known, _ in report.records):
         report.records.append((sealed, record))
         report.records.sort(key=lambda pair: pair[1].run.started_at)
@@ -160,6 +166,7 @@ def _inner_problems(record: AuditRecord) -> Iterator[VerificationError]:
         return
     for f in fields(computed):
         recorded, ours = getattr(record.flops, f.name), getattr(computed, f.name)
+        # Each category by itself: two errors could cancel in the sums.
         if recorded != ours:
             yield TotalsError(
                 f"{name}flops.{f.name} is {grouped(recorded)}, but histogram × profile "
@@ -206,6 +213,7 @@ def _decision_problems(
         yield DecisionError(f"{name}no verdict follows from its facts: {error}")
         return
     for f in fields(decision):
+        # Compared as texts, which is what a reader of the record sees.
         given, right = (to_tree(getattr(one, f.name)) for one in (decision, ours))
         if given != right:
             yield DecisionError(
@@ -239,12 +247,15 @@ def _output_problems(
     # 8 each output belongs to the cell that it describes
     body = tracked_body(output.source)
     expected = record.run.source_sha256
+    # The digest of the tracked code binds an output to its cell: a copied output would
+    # otherwise speak for code that never ran.
     if expected is not None and (body is None or body_sha256(body) != expected):
         yield MisplacedRecordError(
             f"{where}the record {record.run.id[:8]} was made by other code than the "
             "cell holds; run the cell again, or restore its source"
         )
     # 9 cards show the record's figure
+    # A card is what people read; the record's text is what the digest covers.
     figure = grouped(record.flops.direct)
     for twin in output.twins:
         if figure not in twin:

@@ -28,6 +28,7 @@ def six_pd(params: int, tokens: int) -> int:
 
     Source: Guidelines, point 129 (A.2.2); Kaplan et al. 2020, arXiv:2001.08361.
     """
+    # 2 forward, 4 backward. The recomputation of activations is left out: point 119.
     return 6 * _count("params", params) * _count("tokens", tokens)
 
 
@@ -47,6 +48,7 @@ def lora_pd(params_total: int, params_trainable: int, tokens: int) -> int:
     """
     total = _count("params_total", params_total)
     trainable = _count("params_trainable", params_trainable)
+    # 2·P forward, 2·P for the gradients of activations, 2·T for those of the weights.
     return (4 * total + 2 * trainable) * _count("tokens", tokens)
 
 
@@ -58,13 +60,14 @@ def hardware_flops(
     Args:
         device_seconds: N·L, devices times seconds of use.
         peak_flops_per_s: H, dense peak of the number format in use.
-        utilisation: U, 0 to 1; the driver's busy counter is no model utilisation and
+        utilisation: U, 0 to 1; the driver's busy counter is not model utilisation and
             makes this an upper bound.
 
     Source: Guidelines, points 123 to 126 (A.2.1).
     """
     seconds, peak = exact(device_seconds), exact(peak_flops_per_s)
     share = exact(utilisation)
+    # More than 1 would mean a peak that is wrong, such as a sparse one.
     if not 0 <= share <= 1:
         raise QuantityError(f"utilisation {utilisation!r} is not between 0 and 1")
     if seconds < 0 or peak < 0:
@@ -95,8 +98,7 @@ def synthetic_data_flops(
 ) -> int:
     """Return the FLOPs behind synthetic training data, 2·P a generated token.
 
-    All that was generated counts, discarded samples included; data that is publicly
-    accessible does not.
+    Discarded samples count too; publicly accessible data does not count.
 
     Args:
         params: P of the generator; active ones of a mixture of experts.

@@ -1,7 +1,7 @@
 """What ran, as a histogram of pass shapes, and its FLOPs by category.
 
-The hook that feeds a tally only adds integers; FLOPs are histogram × profile, taken
-when somebody asks, and taken again by ``verify`` from the record.
+The hook that feeds a histogram only adds integers. FLOPs are histogram × profile: the
+run computes them when it shows them, and ``verify`` computes them from the record.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from flops_magic.flops.profile import FlopsProfile, PassShape, cost_by_shape
 
 PASSES = ("train", "reference", "rollout", "evaluation", "other")
 MERGED = "other shapes"
+# Runs without padding to fixed lengths can have a shape a step; a record must stay
+# small enough for a notebook.
 _MAX_SHAPES = 512
 
 
@@ -36,7 +38,7 @@ class FlopTotals:
         direct_causal: ``direct`` if masked attention were not computed.
     """
 
-    # properties that a record states beside the fields, for readers who do not compute
+    # properties that a record also states, for readers who do not compute
     RECORDED: ClassVar = ("direct", "cumulative", "executed")
 
     forward: int = 0
@@ -57,6 +59,8 @@ class FlopTotals:
     @property
     def cumulative(self) -> int:
         """Direct compute, and what else contributes to the model's capabilities."""
+        # Points 115 to 119: what makes data or targets for the update contributes to
+        # the model's capabilities; recomputation and diagnostics do not.
         return self.direct + self.reference + self.rollout + self.declared
 
     @property
@@ -104,12 +108,14 @@ def row_flops(row: HistogramRow, profile: FlopsProfile) -> FlopTotals:
         InputError: for a kind of pass that does not exist.
     """
     if row.kind not in PASSES:
-        raise InputError(f"{row.kind!r} is no kind of pass; there are {PASSES}")
+        raise InputError(f"unknown kind of pass {row.kind!r}; known: {PASSES}")
+    # A reference pass of a LoRA model often is the model with its adapters off.
     name = "forward" if row.adapters else "forward_without_adapters"
     forward = profile.cost(name, row.shape)
     if row.kind != "train":
         return FlopTotals(**{row.kind: forward.flops(row.total)})
     backward = profile.cost("backward", row.shape)
+    # Absent without gradient checkpointing; absent is 0 here, not unknown.
     again = profile.costs.get(cost_by_shape("recompute", row.shape))
     recompute = again or profile.costs.get("recompute")
     return FlopTotals(
@@ -160,6 +166,7 @@ class Histogram:
         key = (kind, adapters, label)
         with self._adding:
             full = len(self._rows) >= _MAX_SHAPES
+            # Known shapes keep their rows, so the frequent ones stay readable.
             if merges and full and key not in self._rows:
                 key = (kind, adapters, MERGED)
             known = self._rows.get(key)

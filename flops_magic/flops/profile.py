@@ -72,7 +72,7 @@ class PassShape:
         """
         for name, size in (("batch_size", batch_size), ("query_len", query_len)):
             if size < 1:
-                raise InputError(f"{name}={size!r} is no batch; pass 1 or more")
+                raise InputError(f"{name}={size!r} is too small; pass 1 or more")
         tokens = batch_size * query_len
         pairs = tokens * (cached_len + query_len)
         # row i of the new block sees the cache and the i+1 first of its own tokens
@@ -95,6 +95,8 @@ class PassShape:
             1,
             len(lengths),
             positions,
+            # Attention kernels for packed rows skip the pairs between sequences, so
+            # each sequence pays for its own square; padding pays for one of its own.
             sum(n * n for n in sizes),
             sum(n * (n + 1) // 2 for n in sizes),
             positions,
@@ -110,7 +112,9 @@ class PassShape:
             InputError: for a length below 1.
         """
         if target_len < 1:
-            raise InputError(f"target_len={target_len!r} is no length; pass 1 or more")
+            raise InputError(
+                f"target_len={target_len!r} is not a length; pass 1 or more"
+            )
         target = self.sequences * target_len
         return replace(
             self,
@@ -158,6 +162,7 @@ class PassCost:
 
     def masked_flops(self, shape: PassShape) -> int:
         """Return the FLOPs that a causal mask leaves of a shape."""
+        # Only attention pairs are spared: a linear layer works on every position.
         spared = shape.pairs - shape.causal_pairs
         return self.flops(shape) - self.per_pair * spared
 
@@ -205,6 +210,7 @@ class FlopsProfile:
         Raises:
             CountingError: when the profile holds no such pass.
         """
+        # A cost of this very shape goes before the general one: it was measured.
         if (counted_live := self.costs.get(cost_by_shape(name, shape))) is not None:
             return counted_live
         if name not in self.costs:
@@ -280,6 +286,7 @@ def parameters_without_adapters(profile: FlopsProfile) -> int:
     With adapters, what trains is what was added: the base is frozen.
     """
     active = profile.parameters_active
+    # In a LoRA set-up the adapters are what trains, so trainable = adapters.
     if profile.method in ("lora", "qlora"):
         return active - profile.parameters_trainable
     return active

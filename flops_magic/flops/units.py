@@ -17,7 +17,9 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)\s*([kmbgtp]?)", re.IGNO
 _POWER = re.compile(r"(\d{1,30})\s*(?:\*\*|\^)\s*(\d{1,3})")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _EXACT = Context(prec=400)
+# A float holds every integer below this; above it only some.
 _EXACT_FLOATS_END = 2**53
+# Text such as 1e999999999 would take hours and gigabytes to become an integer.
 _LARGEST_EXPONENT = 2000
 
 
@@ -29,7 +31,7 @@ def parse_count(value: object, *, minimum: int = 0) -> int:
         minimum: the smallest count that makes sense.
 
     Raises:
-        QuantityError: for what is no whole number of at least ``minimum``.
+        QuantityError: unless it is a whole number of at least ``minimum``.
     """
     number = _exact(value)
     if number is None and isinstance(value, float):
@@ -39,16 +41,18 @@ def parse_count(value: object, *, minimum: int = 0) -> int:
         )
     if number is None:
         raise QuantityError(
-            f"{value!r} is no count; write digits, or 25M, 1.5B, 3.3e24, 10**25"
+            f"cannot read {value!r} as a count; write digits, or 25M, 1.5B, 3.3e24, "
+            "10**25"
         )
     if number.denominator != 1:
-        raise QuantityError(f"{value!r} is no whole number; write one such as 1.5M")
+        raise QuantityError(f"{value!r} is not a whole number; write one such as 1.5M")
     if number < Fraction(minimum):
         raise QuantityError(f"{value!r} is too small; the least is {minimum}")
     return int(number)
 
 
 def _exact(value: object) -> Fraction | None:
+    # ``True`` is an int in Python, and would count as 1.
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -60,6 +64,7 @@ def _exact(value: object) -> Fraction | None:
     if not isinstance(value, str):
         return None
     text = value.strip().replace("_", "")
+    # Commas only as groups of three: "1,5" may mean one and a half.
     if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
         text = text.replace(",", "")
     if match := _POWER.fullmatch(text):
@@ -74,14 +79,19 @@ def parse_decimal(text: str) -> Fraction:
     """Return decimal text such as 9.894e14 as an exact fraction.
 
     Raises:
-        QuantityError: for what is no decimal number.
+        QuantityError: when the text is not a decimal number.
     """
     try:
         number = Decimal(text)
     except InvalidOperation as error:
-        raise QuantityError(f"{text!r} is no decimal number") from error
+        raise QuantityError(
+            f"cannot read {text!r} as a decimal number; write one such as 9.894e14"
+        ) from error
     if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
-        raise QuantityError(f"{text!r} is no number in a usable range")
+        raise QuantityError(
+            f"{text!r} is out of range; exponents go from -{_LARGEST_EXPONENT} to "
+            f"{_LARGEST_EXPONENT}"
+        )
     return Fraction(number)
 
 
@@ -95,6 +105,7 @@ def _scientific(value: int | Fraction, digits: int) -> tuple[str, int]:
     exact = Fraction(value)
     number = _EXACT.divide(Decimal(exact.numerator), Decimal(exact.denominator))
     rounded = Context(prec=digits, rounding=ROUND_HALF_UP).plus(number)
+    # After rounding: 9.99 becomes 10.0, one power higher.
     exponent = rounded.adjusted()
     mantissa = rounded.scaleb(-exponent)
     return f"{mantissa:.{digits - 1}f}", exponent
@@ -114,6 +125,7 @@ def short(value: int | Fraction) -> str:
 
 def power_text(value: int | Fraction) -> str:
     """Return a power of ten as one, 10²³; another number as ``short`` does."""
+    # Digits instead of log10, which rounds at powers of ten.
     exponent = len(str(int(value))) - 1
     if value > 0 and Fraction(value) == 10**exponent:
         return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
@@ -171,6 +183,7 @@ def percent_text(ratio: Fraction) -> str:
         return "100 %"
     if percent < Fraction(1, 1000):
         return f"{short(percent)} %"
+    # 99.9996 % must not read 100 % in a verdict; more digits are shown instead.
     for digits in range(3, 60):
         number = _EXACT.divide(Decimal(percent.numerator), Decimal(percent.denominator))
         text = f"{Context(prec=digits, rounding=ROUND_HALF_UP).plus(number):f}"

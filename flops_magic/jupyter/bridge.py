@@ -1,7 +1,7 @@
 """A hidden widget that writes records into the open notebook's metadata.
 
-It works in JupyterLab 4 and Notebook 7, where a widget reaches the document; elsewhere
-it does nothing, and the record stands in the cell's output alone.
+It works in JupyterLab 4 and Notebook 7, where a widget reaches the document. Elsewhere
+it does nothing, and the record is in the cell's output alone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class NotebookBridge(anywidget.AnyWidget):
             JavaScript rounds numbers.
     """
 
+    # anywidget's own name for the front-end module (0.11); required, though it begins
+    # with an underscore.
     _esm = Path(__file__).parent / "bridge.js"
     records = traitlets.Unicode("[]").tag(sync=True)
 

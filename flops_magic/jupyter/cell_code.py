@@ -25,6 +25,7 @@ def compiled(shell: Any, cell: str) -> list[CodeType]:
     # the cell's lines, and the AST transforms are those that the user registered
     name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
     tree = shell.transform_ast(ast.parse(source, name))
+    # IPython's own rule: a semicolon at the end keeps the last value from showing
     quiet = cell.rstrip().endswith(";")
     shows = bool(tree.body) and isinstance(tree.body[-1], ast.Expr) and not quiet
     last = tree.body[-1:] if shows else []
@@ -53,6 +54,7 @@ def await_tracked(lines: list[str]) -> list[str]:
     body = "".join(lines[1:])
     if not (match := _TRACKED.match(first)) or not _body_awaits(body):
         return lines
+    # ``repr`` makes text that reads back as the same text, quotes and all
     call = f"{match[1].strip()!r}, {body!r}"
     magic = "get_ipython().find_cell_magic('flops_track').__self__"
     return [f"await {magic}.track_async({call})\n"]

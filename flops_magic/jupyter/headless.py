@@ -47,7 +47,7 @@ def run_notebook(
     """
     source, target = Path(path), Path(output) if output is not None else Path(path)
     if not is_notebook(read_tree(source)):
-        raise InputError(f"{str(source)!r} is no notebook: it has no cells")
+        raise InputError(f"{str(source)!r} is not a notebook: it has no cells")
     if not target.parent.is_dir():
         raise EvidenceError(
             f"no folder {str(target.parent)!r} to write the notebook to"
@@ -68,11 +68,14 @@ def run_notebook(
         **more,
     )
     if fresh:
+        # Only the metadata: the outputs of earlier runs are replaced as cells run.
         notebook.metadata.pop(METADATA_KEY, None)
     with tempfile.TemporaryDirectory() as folder:
         progress = Path(folder) / "progress"
         progress.touch()
         environment = {**os.environ, HEADLESS: str(progress)}
+        # Jupyter Server sets it for kernels of its own. Here it tells the kernel the
+        # target's folder, so that flops_meter.json lies beside the notebook.
         environment["JPY_SESSION_NAME"] = str(target)
         with _following(progress, on_progress):
             _execute(client, environment, target)
@@ -86,6 +89,8 @@ def _execute(client: Any, environment: dict[str, str], target: Path) -> None:
     try:
         client.execute(env=environment)
     finally:
+        # ``client.nb`` is filled cell by cell, so it also holds what ran before a
+        # failure.
         lift(client.nb)
         write_text(target, nbformat.writes(client.nb) + "\n")
 
@@ -98,6 +103,8 @@ def _following(path: Path, tell: Callable[[str], object] | None) -> Iterator[Non
     def follow() -> None:
         with path.open(encoding="utf-8") as lines:
             while True:
+                # Read once more after the end: the last lines are written just before
+                # it.
                 last = done.wait(0.3)
                 for line in lines:
                     if tell is not None:

@@ -53,10 +53,10 @@ _NOTEBOOK_TRACK_OPTIONS = (
 )
 
 
-def _takes(*rows: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _takes(*rows: Option) -> Callable[[Any], Any]:
     """Return a decorator that gives a magic its options."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Any) -> Any:
         # decorators apply from the last line up, and IPython lists them from the first
         for name, settings in reversed(rows):
             function = argument(name, **settings)(function)
@@ -67,7 +67,7 @@ def _takes(*rows: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 @magics_class
 class FlopsMagics(Magics):
-    """Magics that measure, judge and keep the training compute of fine-tuning.
+    """Magics that measure, judge and record the training compute of fine-tuning.
 
     Attributes:
         last: the run that was started last; None before the first.
@@ -180,6 +180,7 @@ class FlopsMagics(Magics):
         return TrackedRun(
             original=OriginalModel.of(**question(args)),
             folder=None if args.no_file else _folder(args.folder),
+            # of the cell as the user wrote it: ``verify`` compares it with the source
             source_sha256=body_sha256(cell),
             display=view_for(self.shell),
             declared=declared_flops(args.declare),
@@ -211,7 +212,7 @@ def _named_models(
     for name in names:
         if not name.isidentifier():
             raise InputError(
-                f"--model {name!r} cannot be a variable's name; pass --model model"
+                f"--model {name!r} is not the name of a variable; pass --model model"
             )
     return lambda: {name: variables.get(name) for name in names}
 

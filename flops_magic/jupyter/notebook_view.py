@@ -17,6 +17,7 @@ from flops_magic.jupyter.headless import HEADLESS
 from flops_magic.tracking.progress import Progress
 
 # every record of this kernel's session, for the notebook's metadata
+# All of them, since each bridge replaces what the one before it sent.
 _SESSION: list[Sealed] = []
 
 
@@ -89,6 +90,7 @@ def show_record(sealed: Sealed, record: AuditRecord) -> None:
 
 def view_for(shell: Any) -> Any:
     """Return what shows a run where this shell's output goes."""
+    # A terminal's IPython shows no widgets.
     if not hasattr(shell, "kernel"):
         return TextDisplay(sys.stderr)
     headless = os.environ.get(HEADLESS)
@@ -99,6 +101,8 @@ def _bridge() -> Any:
     """Send the session's records to the notebook's document; None without anywidget."""
     try:
         from flops_magic.jupyter.bridge import NotebookBridge
+    # Without anywidget the record is still in the output, and the server's hook or
+    # ``flops-magic embed`` lifts it.
     except ImportError:
         return None
     return NotebookBridge(_SESSION)

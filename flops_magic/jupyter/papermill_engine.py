@@ -17,5 +17,6 @@ class FlopsMagicEngine(NBClientEngine):
         """Execute the notebook; failed cells leave their records too."""
         try:
             return super().execute_managed_notebook(nb_man, *args, **kwargs)
+        # papermill writes the notebook after this returns or raises.
         finally:
             lift(nb_man.nb)

@@ -1,4 +1,4 @@
-"""A Jupyter Server extension: on save, records in outputs are lifted into metadata."""
+"""A Jupyter Server extension: on save it lifts records from outputs into metadata."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ def of_the_others(mine: Any) -> list[Any]:
     if size == 1:
         return []
     gathered: list[Any] = [None] * size
+    # Objects are pickled through the group's own backend, NCCL or Gloo.
     torch.distributed.all_gather_object(gathered, mine)
     own = torch.distributed.get_rank()
     return [theirs for number, theirs in enumerate(gathered) if number != own]

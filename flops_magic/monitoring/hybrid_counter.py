@@ -93,6 +93,8 @@ class HybridCounter:
         unsplit = self._totals.profiled_costs is None or self._reader.two_lengths
         if unsplit or tokens is None:
             return self._live.begin(call)
+        # Private in torch, tried with 2.13: the number of the running backward pass, -1
+        # outside. Without it, recomputation would count as new forward passes.
         if torch._C._current_graph_task_id() != -1:
             return self._live.begin(call)  # recomputation
         return self._live.begin_pass(call, self._split(call, tokens, described))
@@ -149,6 +151,7 @@ class HybridCounter:
                 profiled_label=label,
                 live=False,
             )
+        # Only then can a pass on text share its backward pass with one that has media.
         self._media_trained |= kind == "train"
         media = {k: v for k, v in call.kwargs.items() if k not in _ABOUT_TEXT}
         signature = signature_of_pass(call, kind, adapters, media)
@@ -176,6 +179,7 @@ def may_need_both(model: Any) -> bool:
     config = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         return True
+    # Composite configurations of transformers (4.57.6 and 5.23): towers and text.
     return bool(getattr(config, "sub_configs", None))
 
 

@@ -32,6 +32,8 @@ from flops_magic.profiling.op_counter import (
     angles_uncounted,
 )
 
+# Counting the first of each shape slows that pass; with a new shape at every step the
+# whole run would be slow, and its record long.
 MAX_SIGNATURES = 256
 
 
@@ -87,6 +89,7 @@ class LiveCounter:
     def begin(self, call: PassCall) -> EndOfPass | None:
         """Count a pass that enters, if it is the first of its kind."""
         # a pass inside a backward pass is recomputation, and counted there
+        # Private in torch, tried with 2.13; see ``hybrid_counter``.
         if torch._C._current_graph_task_id() != -1:
             return _recomputed
         return self.begin_pass(call, self._read(call))
@@ -97,6 +100,8 @@ class LiveCounter:
         counter = None
         if seen.live and seen.signature not in self._forward_flops:
             counter = OperationCounter()
+            # Private in torch (2.13): set on the copies that DataParallel runs in
+            # threads.
             if not getattr(call.module, "_is_replica", False):
                 # replicas share their hooks with other threads
                 modes.enter_context(angles_uncounted(call.module, counter))
@@ -160,6 +165,7 @@ class LiveCounter:
             whole = _together(passes, counted)
             label = cost_by_shape("backward", whole.label)
             first = label not in self._totals.costs
+        # One backward pass serves all waiting models: only one counter may count it.
         counter = RecomputeCounter() if counted and first else None
         try:
             with counter or nullcontext():
@@ -174,6 +180,8 @@ class LiveCounter:
         costs = {"forward": whole.flops or 0, "backward": 0, "recompute": 0}
         if counter is not None:
             self._totals.unknown.update(counter.unknown)
+            # Gradient checkpointing runs forward again inside backward, with gradients
+            # on.
             own = {"backward": counter.flops - counter.recompute}
             own["recompute"] = counter.recompute
             costs |= {k: self._beside_profile(whole, k, v) for k, v in own.items()}

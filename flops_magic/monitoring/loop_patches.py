@@ -57,6 +57,8 @@ def patched_loops(meter: TrainerMeter, models: Models) -> Iterator[None]:
         meter.step_ended()
 
     handle = register_optimizer_step_post_hook(stepped)
+    # The class and not one model: which object the name will hold is known only when it
+    # is called. It is put back as soon as all named models were seen.
     plain = torch.nn.Module.__call__
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:

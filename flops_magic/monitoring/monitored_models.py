@@ -51,6 +51,8 @@ class ModelRegistry:
         self.adopt(model, role="trained")
         ours = None if model is None else base_model(model)
         for value in list(vars(trainer).values()):
+            # TRL keeps them in ``reward_funcs``; a Trainer's own attributes name no
+            # roles.
             # reward functions come in lists, and some of them are models
             for one in value if isinstance(value, (list, tuple)) else (value,):
                 if not isinstance(one, torch.nn.Module) or one is model:
@@ -68,6 +70,8 @@ class ModelRegistry:
         """
         if not isinstance(model, torch.nn.Module):
             return None
+        # torch 2.13 keeps the compiled module under this private name; see
+        # ``unwrapped``.
         hidden = hasattr(model, "_orig_mod")
         model = unwrapped(model)
         base = base_model(model)
@@ -109,8 +113,8 @@ class ModelRegistry:
         if torch.is_grad_enabled() and trains and self._purpose() == "train":
             self._gaps.note(
                 f"model {type(module).__name__}",
-                "it ran with gradients, but no Trainer holds it and nobody named it; "
-                "its backward passes are not counted; if it trains, name it (--model)",
+                "it ran with gradients outside of any Trainer, and was not named; its "
+                "backward passes are not counted; if it trains, name it (--model)",
             )
 
     # -- counting -----------------------------------------------------------------

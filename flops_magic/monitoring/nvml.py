@@ -197,9 +197,12 @@ class NvmlPoller:
 
 
 def _pynvml() -> Any:
-    """Return NVIDIA's module; another package by the same name is no use."""
+    """Return NVIDIA's module, and refuse another package of the same name."""
     import pynvml
 
+    # Private in nvidia-ml-py, tried with 13.615: the name tells NVIDIA's module from
+    # others called pynvml. If NVIDIA renames it, the record names this message as the
+    # reason why no device was measured.
     if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
         raise ImportError("another package is named pynvml; install nvidia-ml-py")
     return pynvml

@@ -140,6 +140,8 @@ class PassHooks:
 
     def _watches(self, module: Any) -> bool:
         """Whether a module is an entrance or a replica of one; copies are neither."""
+        # ``_is_replica`` is private in torch, tried with 2.13: DataParallel sets it on
+        # its copies. Without it, passes on further devices are not counted.
         ours = any(module is one for one in self._entrances)
         return ours or getattr(module, "_is_replica", False) is True
 

@@ -51,6 +51,8 @@ class PassReader:
     def kind(self, call: PassCall, adapters: bool) -> str:
         """Return what a pass is for, in the words of ``flops.histogram.PASSES``."""
         purpose, kwargs = self._purpose(), call.kwargs
+        # Grad mode, not ``training``: a frozen teacher runs in the same block without
+        # it.
         if torch.is_grad_enabled() and purpose == "train" and self.role == "trained":
             return "train"
         if purpose in ("evaluation", "rollout"):
@@ -61,6 +63,7 @@ class PassReader:
             return "other"
         if self.role == "reference" or not adapters:
             return "reference"
+        # Training passes of transformers switch the cache off; generation needs it.
         if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
             return "rollout"
         # without gradients and in training mode: old log-probabilities for the update
@@ -74,7 +77,9 @@ class PassReader:
             if self._adapters_sought == layers and not hasattr(model, "peft_config"):
                 return True
             self._adapters_sought = layers
-            # peft's tuner layers; the name has been there since peft 0.6
+            # Private in peft, there since 0.6 and tried with 0.21: peft's tuner layers
+            # have it. Without it every pass counts with adapters on: a reference pass
+            # with adapters off then costs a little too much.
             self._adapter_layer = next(
                 (m for m in model.modules() if hasattr(m, "_disable_adapters")), None
             )
@@ -198,6 +203,8 @@ def packed_sums(kwargs: Any, mask: Any, positions: int) -> torch.Tensor | None:
         return None  # a decoding step: its positions go on where the cache ends
     places = places.detach().long()
     starts = (places == 0).sum()
+    # On a GPU this question would wait for the device; the sums below come out the same
+    # for rows that are not packed.
     if places.device.type == "cpu" and int(starts) == places.shape[0]:
         return None
     rows = positions // places.numel()  # one row of positions may serve many

@@ -1,4 +1,4 @@
-"""Counting passes by their shapes, to be multiplied by a profile when somebody asks."""
+"""Counting passes by their shapes, which a profile turns into FLOPs later."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class ProfileCounter:
         self._reader = reader
         self._totals = totals
         self._lock = threading.Lock()
+        # Sums stay on the device: reading them at each pass would wait for the GPU.
         self._packed: dict[tuple[str, bool], torch.Tensor] = {}
 
     def begin(self, call: PassCall) -> EndOfPass | None:
@@ -56,6 +57,7 @@ class ProfileCounter:
             known = self._packed.get((kind, adapters))
             sums = sums if known is None else known + sums.to(known.device)
             self._packed[kind, adapters] = sums
+        # On the CPU reading waits for nothing.
         if sums.device.type == "cpu":
             self.read_device()
 

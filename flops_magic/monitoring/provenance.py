@@ -40,6 +40,8 @@ def versions() -> dict[str, str]:
 def model_id(model: Any) -> str:
     """Return the model's own name; of a folder, its last part."""
     config = getattr(model, "config", None)
+    # Private in transformers, tried with 4.57.6 and 5.23: where the weights were loaded
+    # from. Without it, the model's public name_or_path serves.
     name = getattr(config, "_name_or_path", "") or getattr(model, "name_or_path", "")
     return public_name(str(name)) if name else type(model).__name__
 
@@ -56,6 +58,8 @@ def public_name(name: str) -> str:
 
 def model_revision(model: Any) -> str | None:
     """Return the commit of the weights in the Hub; None if unknown."""
+    # Private in transformers, tried with 4.57.6 and 5.23: the Hub's commit. Without it,
+    # the record says that the revision is unknown.
     commit = getattr(getattr(model, "config", None), "_commit_hash", None)
     return commit if isinstance(commit, str) else None
 

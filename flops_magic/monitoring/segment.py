@@ -118,6 +118,7 @@ class Segment:
             self._dry = dry
         if not self.refused:
             return
+        # Live counting must begin with the first pass, and must see its operations.
         if hidden or self.totals.histogram.rows():
             raise CountingError(self.refused)
         self.live_only = True
@@ -139,6 +140,7 @@ class Segment:
     def profile(self) -> FlopsProfile | None:
         """What the passes cost; None if that is not known."""
         totals = self.totals
+        # One pass without a cost makes every figure of this model a guess.
         if totals.lost:
             return None
         theirs = {k: v for share in self._remote for k, v in share.costs.items()}

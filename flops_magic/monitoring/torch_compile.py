@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
 
 import torch
+
+# Private module of torch, tried with 2.13; see ``trainer_patches``.
 import torch._dynamo.eval_frame
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -25,6 +27,7 @@ def inlined_only(hook: Hook) -> Hook:
     What is traced as part of an outer module is not touched by this. Without it dynamo
     makes a graph of nothing of each hook and guards the tensors that the hook is given.
     """
+    # Without it each hook compiles to an empty graph of its own: slower, never wrong.
     skip = getattr(torch._dynamo.eval_frame, "skip_code", None)
     if skip is not None:
         skip(hook.__code__)
@@ -60,6 +63,9 @@ def watch_in_place(model: Any, counted: Counted) -> Callable[[], None] | None:
     Returns:
         What puts the model back; None if it is not compiled, or watched already.
     """
+    # Private in torch, tried with 2.13: what ``module.compile()`` sets, and what
+    # ``__call__`` goes through. Without it, such passes are not counted, and training
+    # without a counted pass is a gap.
     plain = getattr(model, "_compiled_call_impl", None)
     if plain is None or hasattr(plain, "_counted"):
         return None

@@ -16,6 +16,7 @@ def a_trainer_is_being_made() -> bool:
     TRL's DPO computes its reference log-probabilities there, after the base class is
     done; asked for passes outside of training only.
     """
+    # CPython's own, and documented as such. ``inspect.stack`` would read source files.
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "__init__" and isinstance(

@@ -13,6 +13,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+
+# Private module of torch, tried with 2.13: the class that ``torch.compile`` returns for
+# a module. If it goes, importing this module fails and nothing can be tracked; compiled
+# passes cannot be counted by hooks inside of their graph.
 import torch._dynamo.eval_frame
 import transformers
 from transformers import TrainerCallback
@@ -118,6 +122,7 @@ def _meters() -> list[TrainerMeter]:
 
 def _wrap_all() -> None:
     trainer, generation = transformers.Trainer, transformers.GenerationMixin
+    # Base-class functions: every subclass, TRL's included, ends up in them.
     _wrap(trainer, "__init__", _watching_init)
     _wrap(trainer, "train", _watching_train)
     _wrap(trainer, "evaluation_loop", functools.partial(_for, "evaluation"))

@@ -1,4 +1,4 @@
-"""Models that no Trainer holds and nobody named: a reward function's, a copy, a judge.
+"""Models outside of every Trainer: a reward function's, a copy, a judge.
 
 Every transformers model that exists when training begins, or that is made while it
 runs, carries a hook that introduces the model at its first call. Its passes are shown
@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 import transformers
+
+# Private module of torch, tried with 2.13. Without it, models that are walked dry would
+# be introduced as models that run.
 from torch._subclasses.fake_tensor import FakeTensor
 
 from flops_magic.monitoring.pass_hooks import NoHooks
@@ -43,6 +46,8 @@ class UnregisteredModels:
 
     def expect(self, model: Any) -> None:
         """Hook one model, once."""
+        # torch 2.13 keeps a module's hooks here. Without it a model is hooked again at
+        # each look, which costs a call and counts nothing twice.
         hooks = model.__dict__.get("_forward_pre_hooks", {})
         if any(hook is self for hook in hooks.values()):
             return

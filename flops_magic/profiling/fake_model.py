@@ -17,6 +17,9 @@ from typing import Any
 
 import torch
 import transformers
+
+# Private module of torch, tried with 2.13; without it no model can be walked dry, and
+# runs are counted live.
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 from transformers import masking_utils
@@ -33,6 +36,7 @@ from flops_magic.profiling.probes import (
 )
 from flops_magic.profiling.repeated_layers import Repeat, find_repeats, keep_layers
 
+# transformers 4 renamed it; model code on the Hub may still have the old name.
 _KEEP_SWITCHES = ("logits_to_keep", "num_logits_to_keep")
 # 4-D masks are taken as they are, so nothing data-dependent is asked of them; but some
 # models want rows of ones (ALiBi, DeBERTa), and some multiply a mask into their states
@@ -83,6 +87,7 @@ class FakeModel:
         # a speech model's encoder hears a window of one length, whatever the target
         self.hears = two_stacks and self.base.main_input_name == "input_features"
         self.two_lengths = two_stacks and not self.hears
+        # A dict over parameters counts tied weights once.
         sizes = {p: p.numel() for p in self.model.parameters()}
         self.parameters_total = sum(sizes.values())
         self.parameters_trainable = sum(n for p, n in sizes.items() if p.requires_grad)
@@ -93,6 +98,8 @@ class FakeModel:
     @property
     def base(self) -> Any:
         """The transformers model inside its adapters."""
+        # ``peft_config`` marks peft's wrapper, tried with peft 0.21. transformers' own
+        # adapters set it nowhere, and are part of the base model.
         model = self.model
         return model.get_base_model() if hasattr(model, "peft_config") else model
 
@@ -138,6 +145,7 @@ class FakeModel:
         """Return the shape of a probe."""
         if self.two_lengths:
             return PassShape.dense(batch_size, seq_len).with_target(logits)
+        # transformers keeps that many positions of each row, PassShape of the batch.
         scored = -1 if logits < 0 else logits * batch_size
         return PassShape.dense(batch_size, seq_len, logits=scored)
 
@@ -145,6 +153,7 @@ class FakeModel:
         self, batch_size: int, seq_len: int, logits: int, *, checkpointing: bool
     ) -> Any:
         """Run the fake model forward and return its logits, (B, S or logits, V)."""
+        # Which token it is changes no cost: a look-up is not a product.
         ids = torch.zeros(batch_size, seq_len, dtype=torch.long)  # (B, S)
         dtype = next(p.dtype for p in self.base.parameters() if p.is_floating_point())
         mask: torch.Tensor | None = None
@@ -155,8 +164,11 @@ class FakeModel:
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         accepted = inspect.signature(self.base.forward).parameters
         if "position_ids" in accepted and mask is not None:
+            # Given, since models that compute positions from a mask read its values.
             inputs["position_ids"] = torch.arange(seq_len)[None].expand(batch_size, -1)
         if "use_cache" in accepted:
+            # A cache changes no product of a training pass, and some caches read
+            # values.
             inputs["use_cache"] = False
         if self.hears:
             config = self.base.config
@@ -174,6 +186,7 @@ class FakeModel:
             )  # (B, T)
         elif logits > 0 and (switch := self._keep_switch()):
             inputs[switch] = logits
+        # Checkpointing and dropout are on only in training, as in the run.
         self.model.train()
         for module in self.base.modules():
             if hasattr(module, "layerdrop"):
@@ -191,6 +204,8 @@ class FakeModel:
     def clear_gradients(self) -> None:
         """Drop the fake gradients of a walk."""
         for parameter in self.model.parameters():
+            # Accumulating into an old gradient is another operation than setting a new
+            # one.
             parameter.grad = None
 
     def _keep_switch(self) -> str | None:
@@ -218,6 +233,9 @@ class FakeModel:
         options = {**(self.checkpointing or {}), "preserve_rng_state": False}
         for module in able:
             module.gradient_checkpointing = on
+            # Private in transformers, set by ``gradient_checkpointing_enable`` in
+            # 4.57.6 and 5.23, which also turns on hooks that fake models must not have.
+            # If it is renamed, the walk raises, since modules call it by this name.
             module._gradient_checkpointing_func = partial(checkpoint, **options)
         try:
             yield
@@ -230,6 +248,7 @@ class FakeModel:
         if not self.input_grads:
             yield
             return
+        # What ``enable_input_require_grads`` does, for the length of one walk.
         embeddings = self.base.get_input_embeddings()
         hook = embeddings.register_forward_hook(
             lambda _module, _inputs, output: output.requires_grad_(True)
@@ -242,5 +261,7 @@ class FakeModel:
 
 def _expands_masks(config: Any) -> bool:
     """Whether a model refuses a 4-D mask: the encoders of transformers 4 do."""
+    # In transformers 5.23 and absent from 4.57.6. It is public there; the attribute is
+    # only looked for, so that no version has to be compared.
     old = not hasattr(masking_utils, "create_bidirectional_mask")
     return old and type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING

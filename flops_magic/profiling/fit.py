@@ -1,4 +1,4 @@
-"""From the FLOPs of a few probes to integer coefficients, or a refusal.
+"""Solving the FLOPs of a few probes for integer coefficients, or refusing to.
 
 A model of one length costs, for a call on b rows of s positions of which k are scored,
 
@@ -37,29 +37,39 @@ def solve(costs: dict[Probe, int], plan: FakeModel) -> PassCost:
     Raises:
         ShapeFitError: when no integers explain all probes.
     """
+    # Probes that score every position (k < 0) share one polynomial in b and s; the
+    # probe that scores few is kept for the head below.
     by_shape = {(b, s): cost for (b, s, k), cost in costs.items() if k < 0}
     (s1, s2, s3) = sorted(s for b, s in by_shape if b == 1)
     f1, f2, f3 = (by_shape[1, s] for s in (s1, s2, s3))
     # equally spaced lengths: f3 − 2·f2 + f1 = c2·(s3² − 2·s2² + s1²) = 2·step²·c2
     pair, rest = divmod(f3 - 2 * f2 + f1, 2 * (s2 - s1) ** 2)
+    # With c2 known, the first difference leaves c1 + ch: every position is scored here.
     token, rest_token = divmod(f2 - f1 - pair * (s2 * s2 - s1 * s1), s2 - s1)
     fixed = f1 - token * s1 - pair * s1 * s1
+    # A second row of the same length adds what each row costs, and nothing of c0.
     sequence = by_shape[2, s2] - f2 - token * s2 - pair * s2 * s2
     scored = {k: cost for (b, s, k), cost in costs.items() if k > 0}
+    # A model without a switch for scored positions has no such probe; its head's cost
+    # then stays in c1, which is where every pass pays for it.
     logit, rest_logit = 0, 0
     for kept, cost in scored.items():
         logit, rest_logit = divmod(f2 - cost, s2 - kept)
+    # Python integers: a float would lose the last digits of large models' counts, and a
+    # miss of one FLOP is how a wrong form shows.
     fitted = PassCost(fixed - sequence, sequence, token - logit, pair, logit)
     misses = [
         probe
         for probe, cost in costs.items()
         if fitted.flops(plan.probe_shape(*probe)) != cost
     ]
+    # A remainder means the cost grows in steps, a miss that another term is at work,
+    # and a negative coefficient that layers switch kernels between lengths.
     if rest or rest_token or rest_logit or misses or min(_values(fitted)) < 0:
         raise ShapeFitError(
-            f"the cost of {plan.model_class} is no polynomial c0 + b·(cs + c1·s + "
-            f"c2·s² + ch·k) of the batch's shape (fit {fitted}, misses {misses}); "
-            "profile it live with `%%flops_track --model`"
+            f"the cost of {plan.model_class} does not follow the polynomial c0 + b·(cs "
+            f"+ c1·s + c2·s² + ch·k) of the batch's shape (fit {fitted}, misses "
+            f"{misses}); profile it live with `%%flops_track --model`"
         )
     return fitted
 
@@ -75,13 +85,17 @@ def solve_two_lengths(costs: dict[Probe, int], plan: FakeModel) -> PassCost:
         ShapeFitError: when no integers explain all probes.
     """
     n = min(s for _, s, _ in costs)
+    # The last probe's lengths are multiples of no common step; it has three rows, so it
+    # stays out of this table and checks the result.
     at = {(s // n, t // n): cost for (b, s, t), cost in costs.items() if b == 1}
     e2, rest_e2 = divmod(at[3, 1] - 2 * at[2, 1] + at[1, 1], 2 * n * n)
     d2, rest_d2 = divmod(at[1, 3] - 2 * at[1, 2] + at[1, 1], 2 * n * n)
+    # Mixed difference: everything of one length alone cancels, x·n·n remains.
     x, rest_x = divmod(at[2, 2] - at[2, 1] - at[1, 2] + at[1, 1], n * n)
     # s from n to 2n at t = n: e1·n + 3·e2·n² + x·n²
     e1, rest_e1 = divmod(at[2, 1] - at[1, 1] - (3 * e2 + x) * n * n, n)
     d1, rest_d1 = divmod(at[1, 2] - at[1, 1] - (3 * d2 + x) * n * n, n)
+    # What one row costs besides the constants, so that c0 + cs is left over.
     row = (e1 + d1) * n + (e2 + d2 + x) * n * n
     fixed = at[1, 1] - row  # c0 + cs
     sequence = costs[2, n, n] - at[1, 1] - row
@@ -102,9 +116,9 @@ def solve_two_lengths(costs: dict[Probe, int], plan: FakeModel) -> PassCost:
     rests = (rest_e2, rest_d2, rest_x, rest_e1, rest_d1)
     if any(rests) or misses or min(_values(fitted)) < 0:
         raise ShapeFitError(
-            f"the cost of {plan.model_class} is no polynomial c0 + b·(cs + e1·s + "
-            f"e2·s² + d1·t + d2·t² + x·s·t) of its two lengths (fit {fitted}, misses "
-            f"{misses}); profile it live with `%%flops_track --model`"
+            f"the cost of {plan.model_class} does not follow the polynomial c0 + b·(cs "
+            f"+ e1·s + e2·s² + d1·t + d2·t² + x·s·t) of its two lengths (fit {fitted}, "
+            f"misses {misses}); profile it live with `%%flops_track --model`"
         )
     return fitted
 

@@ -25,7 +25,7 @@ class Media:
     audio_windows: int = 0
 
     def __bool__(self) -> bool:
-        """Whether there is anything besides text."""
+        """Whether a sequence carries images or sound."""
         return bool(self.images or self.audio_windows)
 
     @property
@@ -64,12 +64,15 @@ def parse_media(
         )
     size = None
     if image_size is not None:
+        # People write 896x896, 896X896 and 896×896; a single number means a square.
         sides = str(image_size).lower().replace("×", "x").split("x")
         if len(sides) > 2 or not all(s.isdigit() and int(s) for s in sides):
             raise InputError(
-                f"image_size={image_size!r} is no size; write HEIGHTxWIDTH, as 896x896"
+                f"cannot read image_size={image_size!r} as a size in pixels; write "
+                "HEIGHTxWIDTH, such as 896x896"
             )
         if not count:
             raise InputError("image_size goes with images; pass --images 1 too")
         size = int(sides[0]), int(sides[-1])
+    # Rounded up: the encoder pads the last window with silence and computes all of it.
     return Media(count, size, int(-(-seconds // WINDOW_S)))

@@ -40,6 +40,7 @@ TEXT_ALONE = (
     "what images (--images) and sound (--audio-s) cost is not in it."
 )
 # peft puts no adapters on these modules of them (peft.tuners.tuners_utils)
+# tried with peft 0.21: for these kernels take the weight itself, past its adapter
 _WITHOUT_OUT_PROJ = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
 
 
@@ -60,7 +61,7 @@ def fake_model_of(
         MissingPackageError: when transformers or peft is needed and missing.
     """
     if method not in METHODS:
-        raise InputError(f"no method {method!r}; there are {', '.join(METHODS)}")
+        raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     live = live_setup(source) if isinstance(source, torch.nn.Module) else None
     config = live.config if live else _config_of(source)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -147,6 +148,8 @@ def _fake_model(config: Any, model_class: Any) -> Any:
             "%%flops_track, which counts any module live"
         )
     try:
+        # private in transformers, tried with 4.57.6 and 5.23; without it nothing is
+        # built
         model = model_class._from_config(
             config, attn_implementation="eager", dtype=dtype
         )
@@ -205,6 +208,7 @@ def _to_fake(model: Any) -> None:
         return done[id(tensor)]
 
     for module in model.modules():
+        # torch's own dicts (2.13): setattr would register anew and break ties
         for tensors in (module._parameters, module._buffers, vars(module)):
             for name, tensor in list(tensors.items()):
                 if isinstance(tensor, torch.Tensor):
@@ -220,8 +224,8 @@ def _with_live_adapters(model: Any, live: LiveSetup) -> Any:
     if any(getattr(one, "is_prompt_learning", False) for one in live.adapters.values()):
         raise UnsupportedModelError(
             f"{type(model).__name__} reads virtual tokens of {config.peft_type}, more "
-            "than it is given, so its passes are not those of its rows; it is counted "
-            "live with `%%flops_track --model`"
+            "than it is given, so its passes are longer than its rows; count it live "
+            "with `%%flops_track --model`"
         )
     wrapped = get_peft_model(
         model, config, adapter_name=first, autocast_adapter_dtype=False
@@ -241,7 +245,7 @@ def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
             "LoRA needs peft; run pip install 'flops-magic[trl]'"
         ) from error
     if rank < 1:
-        raise InputError(f"lora_rank={rank!r} is no rank; pass 1 or more")
+        raise InputError(f"lora_rank={rank!r} is not a rank; pass 1 or more")
     two = getattr(model.config, "is_encoder_decoder", False)
     task: str | None = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
     if not hasattr(model, "prepare_inputs_for_generation"):
@@ -304,13 +308,13 @@ def _patterns(trainable: Sequence[str]) -> list[re.Pattern[str]]:
             found += [str(line) for line in tree["unfrozen_parameters"]]
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise InputError(
-                f"{one!r} is no file that Spectrum wrote ({type(error).__name__}); it "
-                "needs a list under 'unfrozen_parameters'"
+                f"cannot read {one!r} as a file that Spectrum wrote "
+                f"({type(error).__name__}); it needs a list under 'unfrozen_parameters'"
             ) from error
     try:
         return [re.compile(pattern) for pattern in found]
     except re.error as error:
-        raise InputError(f"{error.pattern!r} is no pattern: {error}") from error
+        raise InputError(f"cannot read pattern {error.pattern!r}: {error}") from error
 
 
 def _config_parts(config: Any) -> list[Any]:

@@ -51,6 +51,8 @@ class LiveSetup:
 def unwrapped(model: Any) -> Any:
     """Return the model inside torch.compile and data-parallel wrappers."""
     while True:
+        # torch 2.13: where ``torch.compile`` keeps the module that it wraps. Without it
+        # a compiled model is refused as one that transformers did not make.
         if isinstance(inner := getattr(model, "_orig_mod", None), torch.nn.Module):
             model = inner
         elif type(model).__name__ in (
@@ -73,13 +75,14 @@ def live_setup(model: Any) -> LiveSetup:
     """Read the set-up of a live model.
 
     Raises:
-        UnsupportedModelError: when it is no transformers model.
+        UnsupportedModelError: when transformers did not make it.
     """
     model = unwrapped(model)
     base = base_model(model)
+    # Private in transformers, tried with 4.57.6 and 5.23; see ``model_builder``.
     if not hasattr(base, "config") or not hasattr(type(base), "_from_config"):
         raise UnsupportedModelError(
-            f"{type(base).__name__} is no transformers model, so it cannot be built "
+            f"{type(base).__name__} is not a transformers model, so it cannot be built "
             "again from a configuration; its operations are not counted"
         )
     adapters = dict(getattr(model, "peft_config", {}))
@@ -150,6 +153,8 @@ def _checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
     if not modules:
         return None
     for module in modules.values():
+        # Private in transformers, tried with 4.57.6 and 5.23: a ``partial`` that holds
+        # the options. Without it the newer default is assumed, use_reentrant=False.
         function = getattr(module, "_gradient_checkpointing_func", None)
         if isinstance(function, partial):
             reentrant = function.keywords.get("use_reentrant", False)
@@ -159,6 +164,8 @@ def _checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _input_grads(model: Any, base: Any) -> bool:
     """Whether ``enable_input_require_grads`` has been called, by anyone."""
+    # Private in transformers: one hook in 4.57.6; in 5.23 a list, and its first hook.
+    # Without them the hooks' own names below still tell.
     if getattr(base, "_require_grads_hook", None) or getattr(
         base, "_require_grads_hooks", None
     ):
@@ -167,6 +174,8 @@ def _input_grads(model: Any, base: Any) -> bool:
     return any(
         getattr(hook, "__name__", "") == "make_inputs_require_grad"
         or getattr(hook, "__name__", "") == "make_inputs_require_grads"
+        # torch 2.13: the hooks of a module. Without it, peft's own hook goes unseen,
+        # and frozen models with checkpointing read too low.
         for hook in getattr(embeddings, "_forward_hooks", {}).values()
     )
 
@@ -176,6 +185,8 @@ def parameter_counts(model: Any) -> tuple[int, int, str]:
     sizes = {p: _logical_size(p) for p in model.parameters()}
     trains = sum(n for p, n in sizes.items() if p.requires_grad)
     total = sum(sizes.values())
+    # Private in peft, tried with 0.21: every tuner layer has it. Without it, adapters
+    # are called "spectrum"; the counts stay.
     adapters = any(hasattr(m, "_disable_adapters") for m in model.modules())
     return total, trains, "lora" if adapters else METHOD[trains == total]
 

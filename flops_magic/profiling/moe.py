@@ -15,6 +15,10 @@ def text_config(config: Any) -> Any:
 def experts_of(config: Any) -> tuple[int, int] | None:
     """Return (experts, experts a token uses) of a mixture; None for a dense model."""
     text = text_config(config)
+    # Configurations agree on no name: Mixtral and gpt-oss, DeepSeek, Qwen and OLMoE,
+    # and ERNIE each use their own. A mixture under yet another name counts as dense, so
+    # its active parameters read too high, and the FLOPs stay right: they come from a
+    # walk.
     names = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
     parts = (text, getattr(text, "ffn_config", None))  # DBRX keeps them in a part
     total = _first_int(parts, names)
@@ -28,6 +32,7 @@ def experts_of(config: Any) -> tuple[int, int] | None:
             "moe_top_k",
         ),
     )
+    # One expert is a dense feed-forward layer under another name.
     return (total, used) if total > 1 and used else None
 
 
@@ -43,6 +48,7 @@ def idle_expert_parameters(base: Any) -> int:
     if experts is None:
         return 0
     total, used = experts
+    # Shared experts serve every token, so none of them idles.
     stacked: int = sum(
         p.numel()
         for name, p in base.named_parameters()

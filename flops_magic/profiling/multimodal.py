@@ -17,8 +17,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+
+# Private modules of torch, tried with 2.13. FakeTensor tells fake from real values;
+# ``_disable_current_modes`` lifts the modes around one call. If either goes, importing
+# this module fails, and images and sound can only be counted live.
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+# Private too: opens the nested arguments of an operation.
 from torch.utils._pytree import tree_leaves
 
 from flops_magic.errors import InputError, UnsupportedModelError
@@ -55,6 +61,7 @@ def profile_with_media(
         for count, (name, inputs) in walks:
             for kind, flops in _tower_costs(plan, name, inputs).items():
                 costs[kind] = costs.get(kind, 0) + count * flops
+        # A trainable tower makes the text's embeddings require a gradient.
         if costs["backward"]:
             plan.reach_inputs()  # the text's backward pass has to reach the tower
         profile = profile_fake_model(plan)
@@ -72,7 +79,7 @@ def profile_with_media(
 
 
 class _RealPlaces(TorchDispatchMode):
-    """Runs for real what has no fake input: the places of patches, and their sums."""
+    """Runs operations without a fake input for real: patch positions and their sums."""
 
     def __torch_dispatch__(
         self,
@@ -83,6 +90,8 @@ class _RealPlaces(TorchDispatchMode):
     ) -> Any:
         """Run one operation."""
         kwargs = kwargs or {}
+        # Model code reads the grid of patches to size its loops (``.tolist()``), which
+        # fake tensors refuse; the grid is small, so it is computed.
         if any(isinstance(leaf, FakeTensor) for leaf in tree_leaves((args, kwargs))):
             return func(*args, **kwargs)
         with _disable_current_modes():
@@ -115,6 +124,8 @@ def _walk(
             plan.model.train()
             features = getattr(plan.base, name)(**fake)
             forward = counter.flops
+            # Sums cost no products, and reach every output: its backward is the tower's
+            # own.
             sums = [t.sum() for t in _tensors(features) if t.requires_grad]
             if sums:
                 torch.stack(sums).sum().backward()
@@ -156,7 +167,7 @@ def _image_inputs(
 ) -> tuple[str, dict[str, Any]]:
     """Return which function makes an image's features, and what it is given.
 
-    Shapes stand for fake tensors: (1, C, H, W), or (patches, C·t·p·p) with the grid
+    A tuple is the shape of a fake tensor: (1, C, H, W), or (patches, C·t·p·p) with grid
     of patches beside it, where a model takes images of any size.
     """
     accepted = _accepted(plan, "get_image_features", "--images 0")
@@ -164,6 +175,7 @@ def _image_inputs(
     channels = getattr(vision, "num_channels", None) or getattr(
         vision, "in_channels", 3
     )
+    # Towers with a fixed size ignore what the image measures: processors rescale it.
     own = _pair(getattr(vision, "image_size", None))
     height, width = size or own or (0, 0)
     if not height:
@@ -171,6 +183,7 @@ def _image_inputs(
             f"{plan.model_class} takes images of any size; pass image_size "
             "(--image-size 896x896)"
         )
+    # Qwen-VL and its kin: the processor rounds to whole merged patches.
     if "image_grid_thw" in accepted:
         patch, merge = vision.patch_size, vision.spatial_merge_size
         rows, columns = (
@@ -181,6 +194,7 @@ def _image_inputs(
             "pixel_values": (rows * columns, pixels),
             "image_grid_thw": torch.tensor([[1, rows, columns]]),
         }
+    # Towers that take flat patches with a place each.
     if "image_position_ids" in accepted:
         patch = vision.patch_size
         places = torch.cartesian_prod(
@@ -200,6 +214,7 @@ def _sound_inputs(plan: FakeModel) -> tuple[str, dict[str, Any]]:
     """Return which function makes a sound's features: (1, mel bins, frames)."""
     accepted = _accepted(plan, "get_audio_features", "--audio-s 0")
     audio = _part(plan, "audio_config")
+    # Whisper's second convolution halves the frames, so its positions are half.
     frames = 2 * int(getattr(audio, "max_source_positions", 0) or 0)
     if not frames or not hasattr(audio, "num_mel_bins"):
         raise UnsupportedModelError(

@@ -58,6 +58,8 @@ class OperationCounter(TorchDispatchMode):
     ) -> Any:
         """Run one operation and count it."""
         kwargs = kwargs or {}
+        # Private in torch, tried with 2.13: the operation without its overload, which
+        # is the key of torch's own table. Without it every operation would be unknown.
         packet = func._overloadpacket
         ours = FORMULAS.get(str(packet))
         if ours is None and packet not in flop_registry and func.namespace != "prim":
@@ -123,7 +125,7 @@ def angles_uncounted(
 
 
 def contracts(name: str, namespace: str) -> bool:
-    """Whether an operation may hold matrix products that nobody counted.
+    """Whether an operation may hold matrix products that no formula counts.
 
     Args:
         name: such as ``aten.mm``.

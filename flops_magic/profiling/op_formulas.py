@@ -1,4 +1,4 @@
-"""FLOPs of operations that torch's own counter knows nothing of, by name.
+"""FLOPs of operations that torch's own counter does not know, by name.
 
 Each formula takes the operation's own arguments and returns FLOPs as ``int``; a
 multiply-add is two. Found missing in torch 2.8 to 2.13 by running them: CPU attention,
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
+# Formulas read shapes and never values: they run on fake tensors, and beside live ones
+# without a device sync.
 Formula = Callable[..., int]
 
 
@@ -54,6 +56,8 @@ def _addbmm(_: Any, a: torch.Tensor, b: torch.Tensor, **__: Any) -> int:
 def _cpu_sdpa(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, **__: Any
 ) -> int:
+    # torch's own formula, for the name that torch's counter lacks: on CPU attention has
+    # a kernel of its own, and torch 2.13 counts it as 0.
     return int(sdpa_flop_count(q.shape, k.shape, v.shape))
 
 
@@ -65,11 +69,13 @@ def _cpu_sdpa_backward(
     *_: Any,
     **__: Any,
 ) -> int:
+    # torch counts five products: scores are computed again in the kernel.
     return int(sdpa_backward_flop_count(grad.shape, q.shape, k.shape, v.shape))
 
 
 def _four_bit(a: torch.Tensor, _: Any, shape: Any, *__: Any, **___: Any) -> int:
     """Rows of ``a`` times the logical, unpacked weight."""
+    # The packed tensor's own shape says nothing of the products; ``shape`` does.
     return 2 * int(prod(a.shape[:-1])) * int(prod(shape))
 
 
@@ -91,7 +97,7 @@ def _convolution(
     the end of the row is cut off, and causal kernels do not compute it.
     """
     taps = weight.shape[2:]
-    # one number may stand for every dimension
+    # one number may be given for all dimensions
     stride, padding, dilation = (
         list(sizes) * (len(taps) if len(sizes) == 1 else 1)
         for sizes in (stride, padding, dilation)
@@ -102,6 +108,8 @@ def _convolution(
             x.shape[2:], taps, stride, padding, dilation, strict=True
         )
     ]
+    # Depthwise, one-dimensional, padded by k − 1: the mark of a causal convolution. A
+    # symmetric padding of k − 1 does not occur in models that were tried.
     causal = groups == x.shape[1] and len(taps) == 1 and padding[0] == taps[0] - 1
     if transposed or (causal and stride[0] == dilation[0] == 1):
         positions = list(x.shape[2:])  # of a transposed one, each input position
@@ -113,6 +121,8 @@ def _convolution_backward(
 ) -> int:
     """As much again for the input's gradient and for the weight's, where needed."""
     *places, output_mask = sizes
+    # ``output_mask`` says which gradients are wanted: input, weight, bias. The bias's
+    # is a sum, not a product.
     return _convolution(x, weight, *places) * sum(map(bool, output_mask[:2]))
 
 
@@ -190,6 +200,7 @@ def _native_attention(
 
     q, k, v (batch, positions, embed_dim); each meets its third of ``qkv_weight``.
     """
+    # Query, key and value are stacked in one weight.
     third = qkv_weight.numel() // 3
     rows = sum(int(prod(x.shape[:-1])) for x in (q, k, v))
     tokens = int(prod(q.shape[:-1]))
@@ -234,6 +245,8 @@ def _fft_complex(x: torch.Tensor, dim: Any, *_: Any, **__: Any) -> int:
     operations) and two complex sums (four).
     """
     size = int(prod(x.shape[d] for d in dim))
+    # Exact for powers of two and an upper bound elsewhere, in integers: a float log2
+    # could round down.
     stages = max(size - 1, 0).bit_length()  # log2 n, rounded up
     return int(5 * x.numel() * stages)
 
@@ -247,12 +260,17 @@ def _fft_to_real(
     x: torch.Tensor, dim: Any, _: Any, last_dim_size: int, **__: Any
 ) -> int:
     """Half of the complex transform of the result's size."""
+    # An expanded scalar owns one element: only its shape is read.
     result = x.new_empty((), device="meta").expand(
         [last_dim_size if d == dim[-1] % x.dim() else n for d, n in enumerate(x.shape)]
     )
     return (_fft_complex(result, dim) + 1) // 2
 
 
+# Keys are texts, so that an operation which this torch lacks needs no guard. Names with
+# an underscore are private kernels of aten, tried with torch 2.13: if one is renamed,
+# the counter names the new one as unknown and the count becomes a lower bound; it is
+# never silently 0.
 FORMULAS: dict[str, Formula] = {
     "aten.convolution": _convolution,
     "aten.convolution_backward": _convolution_backward,

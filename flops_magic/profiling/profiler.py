@@ -31,6 +31,9 @@ from operator import add, sub
 from typing import Any
 
 import torch
+
+# Private in torch, tried with 2.13. Without it a walk would run under the caller's
+# dispatch modes: a meter or profiler would count the fake passes as real ones.
 from torch.utils._python_dispatch import _disable_current_modes
 
 from flops_magic.errors import ShapeFitError, UnsupportedModelError
@@ -98,10 +101,10 @@ def profile_model(
 
 @contextmanager
 def apart_from_the_caller() -> Iterator[None]:
-    """Walk undisturbed: every walk, and the building for it, stands in this block.
+    """Run the walks, and the building for them, apart from the caller's modes.
 
-    The caller's own modes, a profiler say, are not to see it; and where the caller
-    takes no gradients, the walk still does.
+    The caller's own modes, such as a profiler, do not see the walk; and where the
+    caller takes no gradients, the walk still does.
     """
     with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
         yield
@@ -241,7 +244,7 @@ def _grows_evenly(plan: FakeModel, predicted: dict[str, PassCost]) -> None:
         if cost.flops(shape) != getattr(found, name):
             raise UnsupportedModelError(
                 f"the last layer of {plan.model_class} does not cost what the third "
-                "does, so a few cannot stand for all"
+                "does, so the cost of a few layers does not give that of all"
             )
 
 
@@ -271,6 +274,8 @@ def _walk(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch from logging a traceback for what is reported as an error of ours."""
+    # The logger of a private module of torch, tried with 2.13; without it users see
+    # torch's traceback beside the one line of ours.
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before, logger.disabled = logger.disabled, True
     try:

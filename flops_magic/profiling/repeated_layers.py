@@ -1,4 +1,4 @@
-"""Layers of a deep model that cost the same, so that three of them stand for all."""
+"""Layers of a deep model that cost the same, so that walking three prices all."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ def find_repeats(model: Any, input_grads: bool) -> tuple[Repeat, ...]:
     and when both or neither receive an input that requires a gradient: backward stops
     at the first trainable layer.
     """
+    # Only backward knows a layer's place: it ends at the first trainable layer, so a
+    # frozen layer below that point costs less than its twin above.
     repeats = []
     for owner, name, layers in _outer_lists(model):
         requires = input_grads or _trainable_before(model, layers)
         groups: dict[Any, list[int]] = {}
         for position, layer in enumerate(layers):
             groups.setdefault((requires, _signature(layer)), []).append(position)
+            # From the first trainable layer on, every later input carries a gradient.
             requires = requires or any(p.requires_grad for p in layer.parameters())
         repeats += [
             Repeat(owner, name, tuple(members))
@@ -63,6 +66,8 @@ def keep_layers(kept: Sequence[tuple[Repeat, int]]) -> Iterator[None]:
     Lists of the owner's configuration with one entry a layer are shortened alike:
     models look up the kind of a layer by its place.
     """
+    # One list may hold several groups (dense and mixture layers take turns), so what to
+    # drop is gathered per list before any list is shortened.
     originals: dict[tuple[int, str], tuple[Any, str, Any]] = {}
     dropped: dict[tuple[int, str], set[int]] = {}
     for repeat, count in kept:
@@ -72,12 +77,16 @@ def keep_layers(kept: Sequence[tuple[Repeat, int]]) -> Iterator[None]:
         last = repeat.count - max(0, count - 3)
         dropped.setdefault(key, set()).update(repeat.members[min(count, 3) : last])
     for key, (owner, name, layers) in originals.items():
+        # A new list instead of deleting from the old: the old one is put back
+        # untouched.
         short = [m for i, m in enumerate(layers) if i not in dropped[key]]
         setattr(owner, name, torch.nn.ModuleList(short))
     settings = []
     for key, (owner, _, layers) in originals.items():
         values = vars(owner.config) if hasattr(owner, "config") else {}
         for one, before in list(values.items()):
+            # Such as ``layer_types`` of Gemma and Qwen. Without this, layer 40 of a
+            # shortened model would be looked up among settings that name other kinds.
             if isinstance(before, (list, tuple)) and len(before) == len(layers):
                 settings.append((values, one, before))
                 values[one] = [v for i, v in enumerate(before) if i not in dropped[key]]
@@ -97,13 +106,14 @@ def input_embeddings(model: Any) -> Any:
         UnsupportedModelError: when the model does not name it.
     """
     try:
+        # transformers 4.57 and 5 raise NotImplementedError for models that name none.
         found = model.get_input_embeddings()
     except NotImplementedError:
         found = None
     if not isinstance(found, torch.nn.Module):
         raise UnsupportedModelError(
-            f"{type(model).__name__} does not name its input embeddings, so it is not "
-            "known where its backward pass ends; it can be counted live with "
+            f"{type(model).__name__} does not name its input embeddings, so the end of "
+            "its backward pass cannot be found; count it live with "
             "`%%flops_track --model`"
         )
     return found
@@ -112,6 +122,7 @@ def input_embeddings(model: Any) -> Any:
 def _outer_lists(module: Any) -> Iterator[tuple[Any, str, Any]]:
     """Yield the module lists that are not inside another one."""
     for name, child in module.named_children():
+        # Lists inside a layer (its experts, say) belong to that layer's signature.
         if isinstance(child, torch.nn.ModuleList):
             yield module, name, child
         else:
@@ -136,10 +147,12 @@ def _signature(layer: Any) -> tuple[Any, ...]:
         (name, type(module).__qualname__, key, value)
         for name, module in layer.named_modules()
         for key, value in sorted(vars(module).items())
+        # Settings such as a sliding window change the cost at the same shapes.
         if isinstance(value, (bool, int, float, str)) and not _is_position(key)
     )
     return type(layer).__qualname__, parameters, settings
 
 
 def _is_position(key: str) -> bool:
+    # A layer's own number differs by design and costs nothing; cached keys use it.
     return key in ("layer_idx", "layer_id", "layer_number", "block_idx", "layer_index")

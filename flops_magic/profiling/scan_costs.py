@@ -1,10 +1,10 @@
-"""What the scans of recurrent layers cost, and what stands in for them on a dry walk.
+"""What the scans of recurrent layers cost, and their replacements on a dry walk.
 
 Kernels run these scans chunk by chunk; transformers' own torch code pads short rows to
-whole chunks, loops over positions, or multiplies element by element, so walking it says
-nothing about the real cost. A stand-in of the same output shape takes its place, and
-its operations are counted by a stated formula: the matrix products of the scan at two
-operations a multiply-add, linear in the positions, at full chunks.
+whole chunks, loops over positions, or multiplies element by element, so walking it does
+not give the real cost. A stand-in of the same output shape takes its place, and a
+stated formula counts its operations: the matrix products of the scan at two operations
+a multiply-add, linear in the positions, at full chunks.
 
 Per position, with H heads, channels P = d_v and state N = d_k a head, chunks of Q:
 
@@ -23,8 +23,9 @@ lightning attention (arXiv:2401.04658, algorithm 1), a head: Q·Kᵀ and its pro
 linear recurrent unit (Griffin, arXiv:2402.19427, eq. 4): one multiply-add a channel.
 WKV (RWKV-4, arXiv:2305.13048, eq. 16): five multiply-adds a channel.
 
-Backward is twice forward: each product has two operands. If only some operands need a
-gradient, in the first trainable layer, that is too much, never too low.
+Backward is twice forward: each product has two operands, and each operand's gradient is
+one product of the same size. Where only some operands need a gradient, in the first
+trainable layer, the count is too high, never too low.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def state_space_cost(
 ) -> ScanCost:
     """Return the cost of Mamba-2's scan, a position."""
     whole = heads * head_dim * state
+    # Inside a chunk the scan is a small attention: it grows with Q, not with the row.
     inside = 2 * chunk * (groups * state + heads * head_dim)
+    # Two products with the state a position; the hand-over once a chunk, rounded up so
+    # that the sum is never too low.
     forward = inside + 4 * whole + -(-2 * whole // chunk)
     return ScanCost(forward, 2 * forward)
 
@@ -65,9 +69,13 @@ def delta_rule_cost(
 ) -> ScanCost:
     """Return the cost of the gated delta rule, a position."""
     products = 6 * chunk * key_dim + 4 * chunk * value_dim + 6 * key_dim * value_dim
+    # Forward substitution costs a third of Q³ a chunk, and a chunk has Q positions.
     inverse = -(-(chunk - 1) * (2 * chunk - 1) // 3)
     return ScanCost(
-        heads * (products + inverse), heads * (2 * products + 4 * chunk * chunk)
+        # The inverse is not a product of two operands: its gradient is two products of
+        # Q × Q matrices a chunk, 4·Q² a position, and not twice its forward.
+        heads * (products + inverse),
+        heads * (2 * products + 4 * chunk * chunk),
     )
 
 
@@ -83,6 +91,8 @@ def recurrence_cost(channels: int, multiply_adds: int) -> ScanCost:
     return ScanCost(forward, 2 * forward)
 
 
+# An operation of its own, so that the counter meets it through the dispatcher like any
+# other and needs no side channel; the FLOPs travel as its argument.
 @torch.library.custom_op(
     "flops_magic::scan",
     mutates_args=(),
@@ -105,21 +115,24 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any, shape: tuple[int, ...], cost: ScanCost, rows: int, *inputs: Any
     ) -> torch.Tensor:
+        # ``ctx.inputs`` keeps fake tensors alive, which own no storage.
         ctx.cost, ctx.rows, ctx.inputs = cost, rows, inputs
         return torch.ops.flops_magic.scan(inputs[0], shape, cost.forward * rows)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        # An empty tensor: only its FLOPs are wanted, the gradients below are zeros.
         torch.ops.flops_magic.scan(grad, (0,), ctx.cost.backward * ctx.rows)
         grads = (
             torch.zeros_like(one) if needed else None
+            # shape, cost and rows come first and never need a gradient.
             for one, needed in zip(ctx.inputs, ctx.needs_input_grad[3:], strict=True)
         )
         return (None, None, None, *grads)
 
 
 def scan(shape: tuple[int, ...], cost: ScanCost, rows: int, *inputs: Any) -> Any:
-    """Return a tensor of ``shape`` that stands for a scan over ``rows`` positions.
+    """Return a tensor of ``shape`` that counts as a scan over ``rows`` positions.
 
     Args:
         shape: the output's.
@@ -134,18 +147,20 @@ def scan(shape: tuple[int, ...], cost: ScanCost, rows: int, *inputs: Any) -> Any
 def selective_scan(
     hidden_states: Any, dt: Any, a: Any, b: Any, c: Any, *more: Any, **named: Any
 ) -> Any:
-    """Stand for ``mamba_selective_scan``: (B, D, S) in and out."""
+    """Replace ``mamba_selective_scan``: (B, D, S) in and out."""
     batch_size, channels, seq_len = hidden_states.shape
     cost = selective_scan_cost(channels, a.shape[-1])
     inputs = (hidden_states, dt, a, b, c, *more, *named.values())
     found = scan(hidden_states.shape, cost, batch_size * seq_len, *inputs)
+    # transformers asks for the state when it fills a cache, which walks never do; the
+    # pair only keeps its unpacking from failing.
     return (found, None) if named.get("return_last_state") else found
 
 
 def state_space_scan(
     hidden_states: Any, dt: Any, a: Any, b: Any, c: Any, chunk_size: int, **named: Any
 ) -> Any:
-    """Stand for ``mamba2_chunk_scan``: (B, S, H, P) out; b, c (B, S, G, N)."""
+    """Replace ``mamba2_chunk_scan``: (B, S, H, P) out; b, c (B, S, G, N)."""
     batch_size, seq_len, heads, head_dim = hidden_states.shape
     cost = state_space_cost(heads, head_dim, b.shape[3], b.shape[2], chunk_size)
     inputs = (hidden_states, dt, a, b, c, *named.values())
@@ -156,10 +171,14 @@ def state_space_scan(
 def delta_rule(
     query: Any, key: Any, value: Any, g: Any, beta: Any, *_: Any, **named: Any
 ) -> Any:
-    """Stand for the (Kimi) gated delta rule: (B, S, H, d_v) out, and a state."""
+    """Replace the (Kimi) gated delta rule: (B, S, H, d_v) out, and a state."""
     batch_size, seq_len, heads, value_dim = value.shape
     cost = delta_rule_cost(
-        heads, key.shape[-1], value_dim, named.get("chunk_size") or 64
+        # 64 is the default of transformers' own function and of the kernels.
+        heads,
+        key.shape[-1],
+        value_dim,
+        named.get("chunk_size") or 64,
     )
     inputs = (query, key, value, g, beta)
     return scan(value.shape, cost, batch_size * seq_len, *inputs), None
@@ -168,7 +187,7 @@ def delta_rule(
 def wkv(
     time_decay: Any, time_first: Any, key: Any, value: Any, *_: Any, **__: Any
 ) -> Any:
-    """Stand for RWKV-4's ``rwkv_linear_attention``: (B, S, D) out, and a state."""
+    """Replace RWKV-4's ``rwkv_linear_attention``: (B, S, D) out, and a state."""
     cost = recurrence_cost(value.shape[-1], 5)
     inputs = (value, key, time_decay, time_first)
     return scan(value.shape, cost, prod(value.shape[:2]), *inputs), None
@@ -177,7 +196,7 @@ def wkv(
 def linear_recurrence(
     hidden_states: Any, recurrent_gate: Any, *_: Any, **__: Any
 ) -> Any:
-    """Stand for RG-LRU's ``_rnn_scan``: (B, S, D) out, and a state."""
+    """Replace RG-LRU's ``_rnn_scan``: (B, S, D) out, and a state."""
     cost = recurrence_cost(hidden_states.shape[-1], 1)
     rows = prod(hidden_states.shape[:2])
     return scan(hidden_states.shape, cost, rows, hidden_states, recurrent_gate), None
@@ -186,11 +205,13 @@ def linear_recurrence(
 def causal_conv(
     hidden_states: Any, weight: Any, bias: Any = None, *_: Any, **__: Any
 ) -> Any:
-    """Stand for ``causal_conv1d_fn`` in plain torch: (B, D, S) in and out."""
+    """Replace ``causal_conv1d_fn`` by plain torch: (B, D, S) in and out."""
     found = torch.nn.functional.conv1d(
         hidden_states.to(weight.dtype),
         weight.unsqueeze(1),
         bias,
+        # Padding k − 1 is how the counter's formula knows a causal convolution, and
+        # leaves out what lies beyond the row's end.
         padding=weight.shape[-1] - 1,
         groups=weight.shape[0],
     )
@@ -198,4 +219,4 @@ def causal_conv(
 
 
 def no_fused_kernel(*_: Any, **__: Any) -> None:
-    """Stand for kernels that fuse a whole mixer: without them, its parts are called."""
+    """Replace kernels that fuse a whole mixer; without them, it calls its parts."""

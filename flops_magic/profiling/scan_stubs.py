@@ -5,7 +5,8 @@ modules stay as they are. transformers 5 calls scans as functions of its modelin
 files, so a mixer's ``forward`` is bound anew with these names replaced; transformers 4
 writes them inline or keeps them as attributes, so its mixers get a ``forward`` that
 runs the same projections, norms and convolution around the stand-in. A mixer with a
-scan of another kind is left alone: the walk at a long row finds it out.
+scan of another kind stays as it is: the walk at a long row then misses the polynomial,
+and the model is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import torch
 
 from flops_magic.profiling import scan_costs
 
+# Function names of transformers 5.23; an unknown one is walked as written, and the long
+# row refuses the model if its cost comes in chunks.
 _NAMES: dict[str, str] = {
     "mamba_selective_scan": "selective scan",
     "mamba2_chunk_scan": "state-space duality",
@@ -54,9 +57,12 @@ def put_stand_ins(model: torch.nn.Module) -> tuple[str, ...]:
 
 
 def _swap_what_asks_for_data(module: Any) -> None:
-    """Replace code that looks at values, which fake tensors have not."""
+    """Replace code that reads values: fake tensors hold shapes and no values."""
     if "top_k_index" in _parameters(module) and "Dbrx" in type(module).__name__:
         module.forward = MethodType(_dbrx_experts, module)
+    # Private in transformers, tried with 4.57.6, where Jamba, Zamba and Bamba call them
+    # and ask whether all entries are one. 5.23 has no such methods. If a version
+    # renames them, the walk fails with a data-dependent error that names the model.
     for name in ("_update_mamba_mask", "_update_linear_attn_mask"):
         if hasattr(module, name):  # transformers 4 drops a mask of ones
             setattr(module, name, scan_costs.no_fused_kernel)
@@ -69,13 +75,18 @@ def _parameters(module: Any) -> set[str]:
 def _swap_functions(module: Any) -> str:
     """Bind ``forward`` anew if it calls scans by name; return the kind of scan."""
     forward = inspect.unwrap(type(module).forward)
+    # Decorated in C or built in: without Python code it cannot be bound anew.
     code = getattr(forward, "__code__", None)
     if code is None:
         return ""
+    # A name counts only if the modeling file has it too: ``co_names`` also lists
+    # attributes that happen to be spelled alike.
     called = set(code.co_names) & set(_FUNCTIONS) & set(forward.__globals__)
     if not called:
         return ""
     stand_ins = {name: _FUNCTIONS[name] for name in called}
+    # Same code, other globals. Patching the modeling file would change every model of
+    # this process, the one in training included.
     bound = FunctionType(
         code,
         {**forward.__globals__, **stand_ins},
@@ -83,6 +94,7 @@ def _swap_functions(module: Any) -> str:
         forward.__defaults__,
         forward.__closure__,
     )
+    # ``FunctionType`` does not take them, and keyword defaults would be lost.
     bound.__kwdefaults__ = forward.__kwdefaults__
     module.forward = MethodType(bound, module)
     return next((_NAMES[name] for name in sorted(called) if name in _NAMES), "")
@@ -93,15 +105,21 @@ def _swap_inline(module: Any) -> str:
     if hasattr(module, "chunk_gated_delta_rule"):
         module.chunk_gated_delta_rule = scan_costs.delta_rule
         module.causal_conv1d_fn = None  # its torch code takes the convolution's module
+        # A Triton kernel of another package, which reads storage; norm and gate are
+        # element-wise, so a product of the same shape costs the same: nothing.
         if type(module.norm).__name__ == "FusedRMSNormGated":
             module.norm.forward = torch.mul
         return "gated delta rule"
+    # Private in transformers, tried with 4.57.6 and 5.23 (RecurrentGemma). Without it
+    # the walk runs the loop over positions and counts no product of it.
     if hasattr(module, "_rnn_scan") and hasattr(module, "recurrent_param"):
         module._rnn_scan = scan_costs.linear_recurrence
         return "linear recurrent unit"
+    # Known by name: in 4.57.6 and 5.23 its scan is written inline, a loop over blocks.
     if type(module).__name__ == "MiniMaxLightningAttention":
         module.forward = MethodType(_lightning_attention, module)
         return "lightning attention"
+    # Both are transformers' slow paths; ``A_log`` marks a state-space mixer.
     inline = hasattr(module, "torch_forward") or hasattr(module, "slow_forward")
     if not inline or not hasattr(module, "A_log"):
         return ""
@@ -125,6 +143,7 @@ def _mamba_mixer(mixer: Any, hidden_states: Any, *_: Any, **__: Any) -> Any:
     rank, state = mixer.time_step_rank, mixer.ssm_state_size
     step, b, c = mixer.x_proj(x.transpose(1, 2)).split([rank, state, state], dim=-1)
     dt = mixer.dt_proj(step).transpose(1, 2)
+    # The inner norms of Jamba and FalconMamba are element-wise and left out.
     y = scan_costs.selective_scan(x, dt, mixer.A_log, b, c, mixer.D, gate)
     return mixer.out_proj(y.transpose(1, 2))
 
@@ -175,6 +194,7 @@ def _mamba2_mixer(mixer: Any, hidden_states: Any, *_: Any, **__: Any) -> Any:
 def _dbrx_experts(experts: Any, x: Any, top_k_index: Any, top_k_weights: Any) -> Any:
     """DBRX asks which experts were hit; T·k rows meet one expert's matrices each."""
     used = top_k_index.shape[-1]
+    # Every token meets k experts whichever they are, and experts are of one size.
     rows = x.reshape(-1, experts.hidden_size).repeat_interleave(used, dim=0)
     shape = (-1, experts.ffn_hidden_size, experts.hidden_size)
     mlp = experts.mlp

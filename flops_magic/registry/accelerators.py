@@ -12,6 +12,8 @@ from flops_magic.flops.units import parse_decimal
 from flops_magic.near_names import near
 from flops_magic.registry.datafile import read_toml
 
+# Dense figures only. Vendors lead with sparse ones, twice as high, which no training
+# run reaches.
 FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp8")
 # a slice bears the name of the whole device, whose peak would be too high
 _SLICED = re.compile(r"\bMIG\b|\bvGPU\b|\bGRID\b|-\d+[QCBA]\b", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Training compute of known base models: who is meant, what it cost, who says so."""
+"""Training compute of known base models, with the source of each figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Caveat(StrEnum):
     LOW_CONFIDENCE = "low confidence"
 
 
-# what each caveat means to somebody who relies on the figure
+# what each caveat means for a verdict that relies on the figure; records hold these
+# sentences, so they are frozen with wording "1"
 CAVEATS: dict[str, str] = {
     Caveat.LOWER_BOUND: (
         "the registry's figure is a lower bound, which puts the line lower"
@@ -45,6 +46,8 @@ _METHODS = {
     "third_party": "estimated by a third party",
     "unknown": "not known",
 }
+# Adapters first: their folder may hold a config.json that names themselves. Both keys
+# are what peft 0.21 and transformers 5.23 write into the files.
 _CONFIGS = (
     ("adapter_config.json", "base_model_name_or_path"),
     ("config.json", "_name_or_path"),
@@ -177,6 +180,7 @@ def lookup(name: str) -> Match:
 def chain(model: BaseModel) -> tuple[str, ...]:
     """Return what a model was made from, step by step, as far as the registry knows."""
     steps: list[str] = []
+    # A mistake in the table must not make this a circle.
     while model.derived_from and model.derived_from not in steps:
         steps.append(model.derived_from)
         known = _by_id().get(model.derived_from.lower())
@@ -221,6 +225,7 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
             bare = name.rsplit("/", 1)[-1].lower()
             owners.setdefault(bare, set()).add(model.model_id)
             table.setdefault(bare, (model, name))
+    # "base" or "7b" of several providers would find any of them.
     unique = {bare: table[bare] for bare, ids in owners.items() if len(ids) == 1}
     return unique | {
         f"{owner}/{bare}": found for bare, found in unique.items() for owner in MIRRORS
@@ -228,7 +233,7 @@ def _by_bare_name() -> dict[str, tuple[BaseModel, str]]:
 
 
 def _model_folder(name: str) -> Path | None:
-    """Return the folder that a name means; None where it means no folder.
+    """Return the folder that a name means; None where it is not a folder's.
 
     A folder without a model, such as an empty output folder ``gpt2``, does not hide
     the model of that name.
@@ -238,7 +243,7 @@ def _model_folder(name: str) -> Path | None:
         if not name or not folder.is_dir():
             return None
         holds = any((folder / file).is_file() for file, _ in _CONFIGS)
-    except (OSError, RuntimeError, ValueError):  # no path at all
+    except (OSError, RuntimeError, ValueError):  # not a path
         return None
     return folder if holds or name.lower() not in _by_id() else None
 
@@ -262,6 +267,7 @@ def _named_in(folder: Path) -> tuple[str, str] | None:
 
 def _row(row: dict[str, str]) -> BaseModel:
     risk = {"yes": True, "no": False}  # "unknown" becomes None
+    # The developer's own figure goes before an estimate of it.
     published = _flops(row["flop_published"])
     caveats = tuple(Caveat(one) for one in row["caveats"].split(";") if one)
     if row["confidence"] == "low":

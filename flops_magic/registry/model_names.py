@@ -34,6 +34,7 @@ def spellings(name: str) -> Iterator[tuple[str, str]]:
     """Yield spellings of a name to look for, with the rule that made each."""
     yield name, "as given"
     bare = name
+    # Suffixes come in chains, such as -unsloth-bnb-4bit-gguf.
     while (shorter := _SUFFIXES.sub("", bare)) != bare:
         bare = shorter
         yield bare, "mirror or quantisation suffix taken off"

@@ -1,4 +1,4 @@
-"""What stands behind the executive page: forms, notification, method, evidence."""
+"""The pages after the executive page: forms, notification, method, evidence."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def digests(made: Documentation) -> Table:
 def form_blocks(items: tuple[Item, ...]) -> tuple[Block, ...]:
     """Return one audience's fields, their answers, and notes on them."""
     rows: list[tuple[str, ...]] = []
+    # Items arrive in the form's order, so equal sections are neighbours.
     for section, fields in groupby(items, key=lambda item: item.section):
         rows.append((section,))
         for item in fields:

@@ -14,6 +14,7 @@ NOTE = "Note: "
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+# Line breaks inside a text would end a table's row or a list's item in Markdown.
 _BLANKS = re.compile("[\t\r\n\u2028\u2029]+")
 
 
@@ -47,8 +48,8 @@ class Table:
     Attributes:
         head: of the columns.
         rows: each as long as the head, or one text alone, the heading of a group; a
-            cell's lines are split by line breaks, and those with ``NOTE`` before them
-            stand back.
+            cell's lines are split by line breaks, and renderers print lines that begin
+            with ``NOTE`` in a softer colour.
         caption: says what the table holds.
         kind: ``form``, ``facts``, ``figures``, ``runs`` or ``digests``: how the
             columns share the width.
@@ -90,7 +91,7 @@ Block = Paragraph | Bullets | Table | Verdict | Figure
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it.
+    """A heading and its content.
 
     Attributes:
         title: the heading.
@@ -110,7 +111,7 @@ class Document:
     Attributes:
         title: of the document.
         subtitle: the model, and the days of its runs.
-        sections: in order; the first stands on the first page.
+        sections: in order; the first fills the first page.
         footer: below everything.
         made_on: the day of the last run, ISO 8601; a report holds no other clock.
     """

@@ -1,9 +1,9 @@
 """The compute, time and energy items of the Model Documentation Form, by audience.
 
 Each audience gets its own precision: two significant figures for the AI Office, an
-order of magnitude and ranges for national authorities, no item of compute at all for
-downstream providers. Rounded text is only ever shown; nothing is compared with it.
-What no record holds is left to be filled in, and said.
+order of magnitude and ranges for national authorities, and only the model's size for
+downstream providers. Rounded text is shown and never compared. The form says which
+items the records do not hold, and leaves them to the provider.
 
 Source: Code of Practice for general-purpose AI, Transparency chapter, Model
 Documentation Form; Annex XI and XII of the AI Act.
@@ -87,7 +87,7 @@ class Documentation:
 
     @property
     def counted(self) -> bool:
-        """Whether there is a figure: a lower bound of nothing is none."""
+        """Whether there is a figure: a lower bound of zero tells nothing."""
         return self.flops > 0 or self.lineage.complete
 
     def figure(self, rounded: Callable[[int], str]) -> str:
@@ -133,6 +133,8 @@ class Documentation:
     def parameters(self) -> int | None:
         """Parameters of the trained model; None if they are not one number."""
         sizes = [use.profile.parameters_total for use in self.trained if use.profile]
+        # Two trained models (an actor and a critic) are two sizes, and the records do
+        # not say which of them is released.
         return sizes[0] if len(sizes) == 1 == len(self.trained) else None
 
     @property
@@ -145,6 +147,8 @@ class Documentation:
     def dependencies(self) -> tuple[str, ...]:
         """Models that this one is a modification of: id, and revision."""
         base = self.base_model
+        # Training often loads a checkpoint of the original under another name; then
+        # both are named, and the reader sees which is which.
         if not base or base in {use.id for use in self._trained_in_runs}:
             return self.trained_from
         held = f"{base} (the original that the compute is held against)"

@@ -1,4 +1,4 @@
-"""The fields of the Model Documentation Form that a record can speak to.
+"""The fields of the Model Documentation Form that a record can answer.
 
 Each function answers one field for one audience. Descriptions of the fields and their
 precision: Model Documentation Form, sections "General", "Model properties", "Data",
@@ -44,6 +44,8 @@ def forms(made: Documentation, audience: str = "all") -> dict[str, tuple[Item, .
 
 def items(made: Documentation, audience: str) -> tuple[Item, ...]:
     """Return the fields of one audience's form, in the form's order."""
+    # Annex XII and the form ask nothing of compute for them. Their model size is a
+    # range, since the exact one is for the AI Office.
     if audience == "downstream":
         return (
             _name(),
@@ -57,6 +59,8 @@ def items(made: Documentation, audience: str) -> tuple[Item, ...]:
         _dependencies(made),
         _size(made, exact=exact),
         _data_points(made, exact=exact),
+        # National authorities see ranges: figures of one audience may not leak into
+        # another's form.
         _training_time(made) if exact else _training_range(made),
         _compute(made, exact=exact),
         Item(_COMPUTE, "Measurement methodology", made.method.sentences()),
@@ -85,10 +89,12 @@ def _dependencies(made: Documentation) -> Item:
     decision = made.lineage.decision
     if decision and decision.facts.derived_from:
         notes.append(f"{made.base_model} was made from {decision.facts.derived_from}.")
+    # Row 6 of the decision table: the original falls outside Chapter V, so the form's
+    # item on modified models does not apply.
     if decision and decision.rule == "row-6":
         notes.append(
-            "The original is no general-purpose AI model by its compute or by "
-            "declaration; if so, the form asks for N/A here."
+            "By its compute or by declaration, the original is not a general-purpose "
+            "AI model; if so, the form asks for N/A here."
         )
     if not made.dependencies:
         lacking = "the models that this one is a modification of"
@@ -103,6 +109,7 @@ def _size(made: Documentation, *, exact: bool) -> Item:
     answer = size_text(made, exact=exact)
     methods = {use.profile.method for use in made.trained if use.profile}
     notes = []
+    # A reader would otherwise compare the figure with the original's and wonder.
     if methods & {"lora", "qlora"}:
         notes.append("Adapters are included.")
     if not exact:
@@ -125,8 +132,10 @@ def _data_points(made: Documentation, *, exact: bool) -> Item:
     if not known:
         answer = f"Training: {TO_FILL_IN[0].lower()}{TO_FILL_IN[1:]}."
         return Item(_DATA, name, (answer, rest), filled=False)
+    # Two figures for the AI Office, one for national authorities, as the form says.
     figures = significant_figures(known, 2 if exact else 1)
     outcomes = [member.record.run.outcome for member in made.lineage.members]
+    # A journal ends some seconds before its run did.
     bound = "at least " if "recovered" in outcomes else ""
     answer = f"Training: {bound}{figures} tokens ({padding})."
     return Item(_DATA, name, (answer, rest), tuple(notes))
@@ -181,6 +190,7 @@ def _training_range(made: Documentation) -> Item:
 
 def _compute(made: Documentation, *, exact: bool) -> Item:
     name = "Amount of computation used for training"
+    # "0" would be read as a measurement, and nothing was measured.
     if not made.counted:
         gaps = "; ".join(made.method.gaps) or made.lineage.undecided
         lacking = f"{TO_FILL_IN}: no pass could be counted ({gaps})."
@@ -196,6 +206,7 @@ def _compute(made: Documentation, *, exact: bool) -> Item:
     if not exact:
         notes.append("The power of ten below the value; the form does not say which.")
     flops = made.lineage.flops
+    # The Guidelines define both notions; where they differ a reader needs both.
     if flops.direct != flops.cumulative:
         other = flops.direct if made.notion == "cumulative" else flops.cumulative
         word = "Direct" if made.notion == "cumulative" else "Cumulative"

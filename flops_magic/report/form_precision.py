@@ -15,6 +15,7 @@ DAY_S = 86_400
 MONTH_DAYS = 30
 _MWH_J = 3_600_000_000
 _M, _B = 10**6, 10**9
+# The form's own words for its ranges, each with its upper end.
 _SIZES = (
     (500 * _M, "1-500M"),
     (5 * _B, "500M-5B"),
@@ -37,6 +38,7 @@ def size_range(parameters: int) -> str:
 def time_range(elapsed_s: Fraction) -> str:
     """Return the form's range of a training time, given in seconds."""
     months = elapsed_s / (DAY_S * MONTH_DAYS)
+    # Fractions of a month are exact, so a run of exactly 30 days is not "less than 1".
     if months < 1:
         return "less than 1 month"
     if months <= 3:

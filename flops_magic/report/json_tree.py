@@ -42,6 +42,8 @@ def report_tree(made: Documentation, audience: str = "all") -> dict[str, Any]:
         },
         "records": [_member(one, exact=audience == "all") for one in _members(made)],
     }
+    # Exact figures are for the provider alone: one audience's JSON is what may be sent
+    # to it.
     return tree if audience != "all" else tree | _internal(made)
 
 
@@ -158,6 +160,8 @@ def _status(facts: Facts) -> str:
     """Return whether the original's compute is known, estimated or unknown."""
     if facts.original_flops is None:
         return "unknown"
+    # What the developer published or the user states is known; the registry's other
+    # figures and 6·P·D are estimates.
     known = (OriginalBasis.GIVEN, OriginalBasis.REGISTRY_PUBLISHED)
     return "known" if facts.basis in known else "estimated"
 

@@ -1,9 +1,9 @@
-"""Several runs that led to one model: which of them count, and their sum judged.
+"""Several runs that led to one model: which of them count, and the verdict on the sum.
 
 A run counts once, however many files carry it. Whether several modifications by one
-modifier add up is an open question of the Guidelines; so each run is judged, and the
-sum too. That the runs led to one released model is not in the records, unless each
-names the record that it continues.
+modifier add up is an open question of the Guidelines, so each run is judged, and the
+sum too. The records show that runs led to one released model only where each names the
+record that it continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STATEMENT = (
     "Discarded runs, parallel branches among them, are to be left out ('flops-magic "
     "extract FILE --to FOLDER' gives a file for each run)."
 )
-# what the records say of the original has to agree, or there is no sum to judge
+# what the records say of the original has to agree, or the sum cannot be judged
 _ORIGINAL = ("base_model", "original_flops")
 _SITUATION = ("systemic_risk", "original_is_gpai", "same_provider", "union_market")
 
@@ -113,15 +113,18 @@ def lineage(records: Iterable[tuple[str, AuditRecord]]) -> Lineage:
         InputError: for no record, for two records of one run that contradict each
             other, and for records of different originals.
     """
+    # The same record in two files (notebook and flops_meter.json) has one digest.
     unique = dict(records)
     if not unique:
-        raise InputError("there is no record to report on; name a file with one")
+        raise InputError("found no record to report on; name a file that holds one")
     kept, of_run, remarks = _once(unique)
     members = tuple(
         Member(
             sha256,
             record,
             recompute(record.decision) if record.decision else None,
+            # A parent named by its journal's digest is found too: ``of_run`` keeps the
+            # digests of records that were dropped for a later one of the same run.
             of_run.get(record.run.parent_sha256 or "", ""),
         )
         for sha256, record in sorted(
@@ -150,6 +153,7 @@ def _once(
         found = [pair for pair in unique.items() if pair[1].run.id == run_id]
         journals = [pair for pair in found if pair[1].run.outcome == "recovered"]
         finished = [pair for pair in found if pair[1].run.outcome != "recovered"]
+        # Summing both would count a run twice, and choosing one would be a guess.
         if len(finished) > 1:
             raise InputError(
                 f"two different records of run {run_id[:8]}, sha256 "
@@ -159,6 +163,7 @@ def _once(
         # a later journal of a run holds all that an earlier one holds
         journals.sort(key=lambda pair: pair[1].flops.executed)
         sha256, record = (finished or journals)[-1]
+        # A run cannot end with less than it had counted before: one of them is false.
         if journals and journals[-1][1].flops.executed > record.flops.executed:
             raise InputError(
                 f"the journal of run {run_id[:8]} counts "
@@ -204,10 +209,13 @@ def _judged(members: tuple[Member, ...]) -> tuple[Decision | None, str]:
         return None, reasons if len(members) > 1 else without[0].record.undecided
     facts = _facts(members[-1])
     versions = {_facts(member).rules_version for member in members}
+    # One sum is judged by one law: the version in force latest among the runs'.
     newest = max(versions, key=lambda version: law(version or None).in_force_from)
     facts = replace(facts, rules_version=newest)
     direct = cumulative = 0
     judged: Decision | None = None
+    # Run by run in order of their ends, so that the day on which the sum crossed the
+    # line is known.
     for member in sorted(members, key=lambda one: one.record.run.ended_at):
         direct += member.record.flops.direct
         cumulative += member.record.flops.cumulative
@@ -222,6 +230,7 @@ def _judged(members: tuple[Member, ...]) -> tuple[Decision | None, str]:
                 known_on=known_on,
             )
         )
+    # A lower bound over the line is over it; a lower bound below it says nothing.
     decided = judged is not None and judged.verdict != "over"
     lacking = [member.name for member in members if not member.record.complete]
     if decided and lacking:
@@ -271,6 +280,7 @@ def _remarks(members: tuple[Member, ...]) -> Iterator[str]:
         if member.decision is None:
             yield f"Run {member.name} has no verdict: {member.record.undecided}."
     parents = [member.parent for member in members if member.parent]
+    # Two children of one run: their weights cannot both be in the released model.
     for parent in sorted({one for one in parents if parents.count(one) > 1}):
         yield (
             f"More than one run continues run {parent[:8]}: these are parallel "

@@ -1,7 +1,7 @@
-"""How the compute was measured, in words that hold no figure of it.
+"""How the compute was measured, in words without a count.
 
 The form for national authorities asks for an order of magnitude only, and for the
-methodology in full; so shares may stand here, and counts may not.
+methodology in full, so these sentences may give shares and never counts.
 
 Source: Guidelines, points 115 to 130; Model Documentation Form, measurement
 methodology.
@@ -20,6 +20,9 @@ from flops_magic.report.resources import Resources, hardware_gaps
 
 _DIRECT = ("forward", "backward")
 # category: what it is, and where it goes
+# Point 119 leaves diagnostics and memory savings out; points 115 to 118 add what makes
+# data or targets for the update. "other" is shown in every table, so that nothing which
+# ran disappears.
 CATEGORIES = {
     "forward": ("forward passes whose gradients were taken", "direct"),
     "backward": ("their backward passes", "direct"),
@@ -140,6 +143,7 @@ def _method(records: list[AuditRecord]) -> Iterable[str]:
         "operations: a hook on the model counted every pass by its shape, and each "
         "shape was multiplied by the integer cost of a pass."
     )
+    # A live counter names its costs by shape ("forward @ 2x128"), a walk by kind.
     live = [one for one in profiles if any(" @ " in name for name in one.costs)]
     if len(live) < len(profiles):
         yield f"{_DRY}."
@@ -170,6 +174,7 @@ def _notion(notion: str, lineage: Lineage) -> str:
 
 
 def _padding(used: Resources) -> Iterable[str]:
+    # More tokens than positions means a mask of another layout; no share then.
     if used.tokens is None or not used.positions or used.tokens > used.positions:
         return
     share = Fraction(used.positions - used.tokens, used.positions)
@@ -189,6 +194,8 @@ def _versions(records: list[AuditRecord]) -> tuple[str, ...]:
     found: dict[str, list[str]] = {}
     for record in records:
         for name, version in sorted(record.versions.items()):
+            # Runs of one lineage may have been made with different versions; all are
+            # named.
             if version not in found.setdefault(name, []):
                 found[name].append(version)
     return tuple(f"{name} {' and '.join(known)}" for name, known in found.items())

@@ -1,7 +1,7 @@
 """A fragment for a model card: front matter that the Hugging Face Hub knows, a section.
 
-No item of the Model Documentation Form has to be published; what stands here is what a
-developer may choose to. Nothing that the records do not hold is written.
+The Model Documentation Form does not have to be published; this fragment holds what a
+developer may choose to publish. Every line of it comes from the records.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from flops_magic.report.documentation import Documentation, two_figures
 from flops_magic.report.pages import FOOTER, verdict_sentence
 from flops_magic.report.renderers.markdown import markdown_text
 
+# The Hub reads ``base_model`` as an id of its own; a path or a class name is not one.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -31,6 +32,7 @@ def model_card(made: Documentation) -> str:
 def _front_matter(made: Documentation) -> str:
     """Return the front matter; nothing where no Hub id is known."""
     first = made.lineage.members[0].record.models
+    # The first run's model: later runs of a lineage load its own checkpoints.
     names = [use.id for use in first if use.role == "trained"]
     known = [one for one in (*names, made.base_model) if _HUB_ID.fullmatch(one)]
     if not known:

@@ -1,4 +1,4 @@
-"""What a notification to the Commission has to contain, where one would be due.
+"""What a notification to the Commission has to contain where one would be due.
 
 Source: Article 52(1) AI Act; Guidelines, points 31 and 68.
 """
@@ -12,6 +12,8 @@ from flops_magic.ai_act.thresholds import law, notification_deadline
 from flops_magic.flops.units import two_significant_figures
 from flops_magic.report.documentation import Documentation
 
+# The rows of the decision table whose original has systemic risk: only these lead to
+# Article 52.
 _DUE = ("row-4", "row-5")
 
 
@@ -48,6 +50,7 @@ def notification(made: Documentation) -> Notification | None:
     decision = made.lineage.decision
     if decision is None or decision.verdict != "over" or decision.rule not in _DUE:
         return None
+    # The deadline of the law by which the sum was judged, not of today's.
     numbers = law(decision.facts.rules_version or None)
 
     def last(day: str) -> str:

@@ -42,7 +42,9 @@ from flops_magic.report.methodology import CATEGORIES
 from flops_magic.report.notification import notification
 from flops_magic.report.renderers.svg import bars_svg, bars_words
 
+# An answer of more paragraphs than this is written once and referred to after.
 _LONG = 4
+# More bars than this are unreadable on a page; the table of runs has them all.
 _MOST_BARS = 8
 TITLE = "Training compute report"
 FOOTER = (
@@ -54,6 +56,8 @@ FOOTER = (
 def report_pages(made: Documentation, audience: str = "all") -> Document:
     """Return the pages of a report for one audience, or for all."""
     runs = [member.record.run for member in made.lineage.members]
+    # The day of the last run, not today's: a report on the same records is the same
+    # report, byte for byte.
     last = max(run.ended_at for run in runs)[:10]
     model = made.base_model or ", ".join(use.id for use in made.trained) or "no model"
     several = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
@@ -80,6 +84,7 @@ def _for_all(made: Documentation) -> Iterator[Section]:
         ),
         level=1,
     )
+    # The methodology is the same text in two forms.
     seen: dict[tuple[str, ...], str] = {}
     for name, items in forms(made).items():
         yield Section(f"For: {TITLES[name]}", form_blocks(_once(items, name, seen)))
@@ -105,6 +110,8 @@ def _for_one(made: Documentation, audience: str) -> Iterator[Section]:
     yield Section(
         "Items of the form", form_blocks(forms(made, audience)[audience]), level=1
     )
+    # One audience's form may hold no figure of another's precision, so the executive
+    # page, which is exact, is not in it.
     yield Section("Records that this rests on", (digests(made),))
 
 
@@ -128,6 +135,7 @@ def _executive(made: Documentation) -> Section:
         if decision.line:
             caption = f"The line (red mark): {flop_text(decision.line)}, {told}."
             caption += " The scale is logarithmic."
+        # Where a figure cannot be drawn, its text may not speak of marks and scales.
         words = f"{share_text(share)}. {caption}".replace(" (red mark)", "")
         words = words.removesuffix(" The scale is logarithmic.")
         blocks.append(Figure(gauge_svg(share, verdict), caption, words, "gauge"))
@@ -197,6 +205,8 @@ def _decision_rows(decision: Decision) -> Iterator[tuple[str, str]]:
         compared += f"\n{percent_text(decision.ratio)} of the threshold"
     yield "Compared", compared
     if line is not None:
+        # A third of an original's compute is rarely whole; it is shown as a fraction,
+        # since a rounded threshold could contradict the verdict.
         exact = grouped(line.numerator)
         if line.denominator != 1:
             exact += f" / {line.denominator}"
@@ -204,6 +214,7 @@ def _decision_rows(decision: Decision) -> Iterator[tuple[str, str]]:
     numbers = law(facts.rules_version or None)
     if line is not None:
         low, high = error_range(decision.compared, numbers)
+        # Half open, as in the verdict: exactly at the upper end is not above the line.
         reaches = "reaches" if low <= line < high else "does not reach"
         yield (
             f"Margin of {numbers.error_margin * 100} % (point 120)",

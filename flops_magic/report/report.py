@@ -32,12 +32,12 @@ READERS = ("all", *AUDIENCES)
 
 @dataclass(frozen=True)
 class Report:
-    """What some records say, for the readers of the Model Documentation Form.
+    """Records as a report, for the readers of the Model Documentation Form.
 
     Attributes:
         documentation: the content, as data.
         audience: ``all``, or the one whose form this is.
-        files: where the records were read; nothing is written over them.
+        files: where the records were read; ``write`` refuses to overwrite them.
     """
 
     documentation: Documentation
@@ -92,7 +92,7 @@ class Report:
         """
         kind = kind or _kind_of(output)
         if kind not in FORMATS:
-            raise InputError(f"no format {kind!r}; there are {', '.join(FORMATS)}")
+            raise InputError(f"unknown format {kind!r}; known: {', '.join(FORMATS)}")
         if output is None:
             if kind == "docx":
                 raise InputError("a .docx report needs a file; pass --output FILE.docx")
@@ -105,9 +105,10 @@ class Report:
         return f"report: {output}\n"
 
     def _spare(self, output: Path, kind: str) -> None:
-        """Refuse to write over evidence, or a card that somebody wrote."""
+        """Refuse to write over evidence, or over an existing model card."""
         if not output.exists():
             return
+        # ``samefile`` also sees through links and other spellings of the same path.
         if any(output.samefile(path) for path in self.files if path.exists()):
             raise InputError(
                 f"{str(output)!r} holds a record of this report; name another file"
@@ -155,6 +156,8 @@ def report(
     for path in named:
         found = check(path)
         if found.problems:
+            # The first problem gives the type, so that callers can tell a changed
+            # record from an unreadable file; the message names them all.
             first = found.problems[0]
             told = "; ".join(map(str, found.problems))
             raise type(first)(f"no report on {str(path)!r}: {told}") from first
@@ -173,7 +176,8 @@ def report_on(
             together.
     """
     if audience not in READERS:
-        raise InputError(f"no audience {audience!r}; there are {', '.join(READERS)}")
+        raise InputError(f"unknown audience {audience!r}; known: {', '.join(READERS)}")
+    # The digest goes along with each record: it ties the report to the evidence.
     pairs = [(sealed.sha256, record) for sealed, record in records]
     return Report(Documentation.of(lineage(pairs)), audience)
 

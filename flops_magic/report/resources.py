@@ -1,7 +1,7 @@
-"""Time, devices, energy and tokens of some runs, and what of them is not known.
+"""Time, devices, energy and tokens of some runs, and which of these are unknown.
 
-Nothing is filled in: a device that was not seen has no hardware days, and energy is
-known only where each device of each run was metered.
+Unknown values stay unknown: a device that was not seen adds no hardware days, and
+energy is known only where each device of each run was metered.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def resources(lineage: Lineage) -> Resources:
         devices = devices_of(member)
         for device in devices:
             name = device.name or "unknown device"
+            # A device is held for the whole of its run, busy or not, which is what the
+            # form's hardware days ask for.
             device_s[name] = device_s.get(name, Fraction(0)) + elapsed_s
             reading = _energy(device)
             if isinstance(reading, str):
@@ -79,6 +81,7 @@ def resources(lineage: Lineage) -> Resources:
         overlapping,
         device_s,
         _unique(devices_missing),
+        # A sum that lacks one device would be read as the whole, so it is not given.
         None if energy_missing or not readings else known_j,
         known_j,
         _unique(energy_missing),
@@ -107,7 +110,7 @@ def hardware_gaps(member: Member) -> tuple[str, ...]:
 
 
 def _unseen(member: Member, seen: int) -> Iterator[str]:
-    """Yield why a run's devices are not all known."""
+    """Yield the reasons why some of a run's devices are unknown."""
     hardware = member.record.hardware
     if hardware is None or not seen:
         yield (hardware and hardware.reason) or "its devices were not recorded"
@@ -124,6 +127,7 @@ def _energy(device: Device) -> tuple[str, Fraction] | str:
     """Return how a device's energy was read and the joules, or why it is unknown."""
     if device.energy_j is None:
         return "the device reports neither energy nor power"
+    # Some boards report a counter that stays at its start; 0 J would be false.
     if device.energy_j <= 0:
         return "its energy counter did not advance"
     return device.energy_by or "unknown means", Fraction(device.energy_j)
@@ -132,6 +136,7 @@ def _energy(device: Device) -> tuple[str, Fraction] | str:
 def _wall_clock(members: tuple[Member, ...]) -> tuple[Fraction, bool]:
     """Return seconds of tracked training, and whether runs overlap in time."""
     runs = [member.record.run for member in members]
+    # Parallel branches would otherwise count one wall-clock hour twice.
     spans = sorted((_utc(run.started_at), _utc(run.ended_at)) for run in runs)
     if all(one[1] <= two[0] for one, two in pairwise(spans)):
         return sum(map(_elapsed_s, members), Fraction(0)), False
@@ -162,6 +167,7 @@ def _utc(text: str) -> datetime:
 
 
 def _microseconds(start: datetime, end: datetime) -> int:
+    # Whole microseconds: ``total_seconds`` is a float.
     span = end - start
     return (span.days * 86_400 + span.seconds) * 10**6 + span.microseconds
 

@@ -1,4 +1,4 @@
-"""A run on its way to the line: when it will cross, and where it is to stop before."""
+"""A run's way to the line: when it is projected to cross, and where it stops before."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from flops_magic.tracking.stop_rule import StopAt
 if TYPE_CHECKING:
     from flops_magic.monitoring.meter import TrainerMeter
 
+# A projection changes slowly, and a step can take milliseconds.
 _LOOK_AHEAD_EVERY_S = 1.0
 
 
@@ -87,6 +88,8 @@ class LineWatch:
                 why = reason if now is None else now.line_text
                 self._meter.gap("stop_at", f"nothing to stop at: {why}")
             elif self._rule.stepped(now, self._meter.steps):
+                # A flag, not an exception: the Trainer saves a checkpoint and ends as
+                # planned.
                 self._meter.stop_now = True
                 self._stopped_after = self._stopped_after or self._meter.steps
         now_s = self._clock()

@@ -33,7 +33,7 @@ _Asked = tuple[str | None, int | None, str]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run is after a step, compared once and handed on.
+    """A run's state after a step, compared once and handed on.
 
     Attributes:
         progress: what a display shows.
@@ -71,7 +71,7 @@ class RunJudge:
         self._resolved: tuple[_Asked, OriginalFacts | str] | None = None
 
     def moment(self, step: Step | None = None, outcome: str = "running") -> Moment:
-        """Return where the run is; nothing is read from the device.
+        """Return the run's state, without reading the device.
 
         Args:
             step: what the meter said of it; the meter is asked without.
@@ -108,6 +108,7 @@ class RunJudge:
         """
         from flops_magic.monitoring.distributed import world_size
 
+        # Only a group of processes gathers: alone, this process has seen everything.
         if world_size() == 1:
             return moment.comparison, moment.undecided
         return self._compare(self._meter.flops_everywhere() + self.declared)
@@ -140,6 +141,8 @@ class RunJudge:
     def _original_facts(self, rules_version: str) -> OriginalFacts | str:
         """Return what is known of the original, or why too little is."""
         ask, meter = self._original, self._meter
+        # Name and size become known when the model first runs; asking for them only
+        # where the answer needs them keeps a step free of look-ups.
         asked = (
             meter.trained_model_id() if ask.asks_trained_name else None,
             meter.trained_parameters() if ask.asks_trained_size else None,

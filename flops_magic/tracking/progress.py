@@ -1,4 +1,4 @@
-"""Where a tracked run stands: what the gauge and the text progress show."""
+"""The progress of a tracked run, as the gauge and the text line show it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Progress:
         """FLOPs at the last planned step, if the steps to come cost what these did."""
         if not self.steps or not self.step:
             return None
+        # Rounded up: a projection exactly on the line would otherwise hide a crossing.
         return -(-self.flops * max(self.steps, self.step) // self.step)
 
     @property
@@ -64,11 +65,12 @@ class Progress:
         projected = self.projected
         if not self.line or projected is None or projected <= self.line:
             return None
+        # Strictly more than the line, so the first step after it; exact fractions.
         return int(self.line * self.step / self.flops) + 1
 
     @property
     def warning(self) -> str:
-        """What somebody should know before the run goes on; empty for nothing."""
+        """What the user should know while the run can still be stopped; else empty."""
         step = self.crossing_step
         if step is None or self.outcome != "running":
             return ""

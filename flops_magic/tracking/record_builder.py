@@ -68,6 +68,8 @@ def record_of(
         versions=versions(),
     )
     decision, reason = judge(flops)
+    # A lower bound over the line is over it. Below it, the part that was not counted
+    # could cross it, so there is no verdict.
     if decision and not record.complete and decision.verdict != "over":
         decision = None
         reason = (
@@ -80,6 +82,7 @@ def record_of(
 def legacy_figure(models: tuple[ModelUse, ...]) -> LegacyFigure | None:
     """Return (4·N_total + 2·N_trainable)·D of the one trained model, for comparison."""
     trained = [use for use in models if use.role == "trained"]
+    # The formula has one P and one T; the sum over several models has none.
     if len(trained) != 1 or (profile := trained[0].profile) is None:
         return None
     rows = [row for row in trained[0].histogram if row.kind == "train"]

@@ -38,6 +38,7 @@ from flops_magic.tracking.record_builder import record_of
 if TYPE_CHECKING:
     from flops_magic.monitoring.meter import Step, TrainerMeter
 
+# How much a killed process loses, at about the time of one step more.
 _JOURNAL_EVERY_S = 5.0
 
 
@@ -119,13 +120,17 @@ class TrackedRun:
             if self.folder is not None:
                 self._journal = Journal(self.folder, self.id)
             self._resources = undo.pop_all()
+        # After the patches: a driver that hangs must not leave Trainers unwatched.
         self._poller = NvmlPoller()
         self._poller.start()
         self._measuring = True
         if self.display is not None:
             self._quietly(lambda display: display.show(self.progress()))
+            # Daemon: a display must never keep the interpreter from ending.
             ticker = threading.Thread(target=self._tick, daemon=True)
             ticker.start()
+            # Callbacks run in reverse: the stop is set first, then the thread is
+            # joined.
             self._resources.callback(ticker.join, 2.0)
             self._resources.callback(self._stop.set)
         return self
@@ -210,6 +215,7 @@ class TrackedRun:
     def _quietly(self, act: Callable[[Display], None]) -> None:
         if self.display is None:
             return
+        # The ticker and the training thread both update the display.
         with self._lock, guard(self.meter.gap, "the display"):
             act(self.display)
 
@@ -243,6 +249,7 @@ class TrackedRun:
         """Write ``flops_meter.json``; return whether that left a gap."""
         if self.folder is None or self.record is None or self.sealed is None:
             return False
+        # torchrun and accelerate set RANK; two writers would overwrite each other.
         if int(os.environ.get("RANK", "0")):
             return False  # the first process writes for all
         gaps = len(self.meter.gaps)

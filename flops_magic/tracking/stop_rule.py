@@ -13,8 +13,9 @@ def parse_share(value: object) -> Fraction:
     """Return a share of the line exactly: 0.9, "0.9" or "90%".
 
     Raises:
-        InputError: for what is no share above 0 and up to 1.
+        InputError: unless it is a share above 0 and up to 1.
     """
+    # Through text: ``Fraction(0.9)`` is not nine tenths.
     text = str(value).strip()
     number = text.removesuffix("%").strip()
     try:
@@ -23,8 +24,8 @@ def parse_share(value: object) -> Fraction:
         share = Fraction(0)
     if isinstance(value, bool) or not 0 < share <= 1:
         raise InputError(
-            f"stop_at={value!r} is no share of the line; pass 0.9 or 90% to stop "
-            "before nine tenths of it"
+            f"cannot read stop_at={value!r} as a share of the line; pass 0.9 or 90% to "
+            "stop before nine tenths of it"
         )
     return share
 
@@ -67,6 +68,7 @@ class StopAt:
     def stepped(self, now: Comparison, step: int) -> bool:
         """Return whether training has to stop after this optimizer step."""
         if self._before is not None:
+            # The largest step so far, not the mean: lengths vary from batch to batch.
             self._largest = max(self._largest, now.own_flops - self._before)
         self._before = now.own_flops
         if not self.reason and self._passes(now):
@@ -80,6 +82,7 @@ class StopAt:
     def _passes(self, now: Comparison) -> bool:
         if not now.line:
             return False
+        # Strictly more: a run may end exactly on its share.
         return now.own_flops + self._largest > self.share * now.line
 
     def _used(self, now: Comparison) -> str:

@@ -50,9 +50,9 @@ def test_every_option_of_the_question_is_read():
     [
         ({"base_model": "Qwen/Qwen33-8B"}, UnknownModelError, "near"),
         ({"base_model": "mistralai/Mistral-7B-v0.1"}, UnknownOriginalError, "tokens"),
-        ({"original_flops": "plenty"}, QuantityError, "no count"),
+        ({"original_flops": "plenty"}, QuantityError, "as a count"),
         ({"original_tokens": "0"}, QuantityError, "too small"),
-        ({"systemic_risk": "perhaps"}, InputError, "no status"),
+        ({"systemic_risk": "perhaps"}, InputError, "as a status"),
         (
             {"base_model": "Qwen/Qwen3-8B", "original_flops": "unknown"},
             InputError,

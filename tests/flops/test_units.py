@@ -101,7 +101,7 @@ def test_a_float_that_may_have_lost_digits_is_sent_back_as_text(value):
 
 @pytest.mark.parametrize("text", ["1.5", "0.5", "0.0001K", "1e-3", "1.2345K"])
 def test_a_part_of_one_is_no_count(text):
-    with pytest.raises(QuantityError, match="no whole number"):
+    with pytest.raises(QuantityError, match="not a whole number"):
         parse_count(text)
 
 

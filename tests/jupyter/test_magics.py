@@ -229,7 +229,7 @@ def test_a_plain_loop_is_tracked_by_the_name_of_its_model(run):
 
 
 def test_a_name_that_is_no_variable_is_answered_in_one_line(run):
-    with pytest.raises(CellExecutionError, match="no variable's name"):
+    with pytest.raises(CellExecutionError, match="not the name of a variable"):
         run(f"{TRACK} --model my-model\npass")
 
 

@@ -135,5 +135,5 @@ def test_another_yaml_is_answered_in_one_line(tmp_path, text):
 
 
 def test_a_broken_pattern_is_answered_in_one_line():
-    with pytest.raises(InputError, match="no pattern"):
+    with pytest.raises(InputError, match="cannot read pattern"):
         profile_model(tiny.config(), method="spectrum", trainable=["layers.(1"])

@@ -131,12 +131,12 @@ def test_a_card_that_exists_is_not_replaced_by_a_fragment(notebook, tmp_path, ca
 
 
 def test_an_unknown_format_is_refused(notebook):
-    with pytest.raises(InputError, match="no format 'pdf'"):
+    with pytest.raises(InputError, match="unknown format 'pdf'"):
         report(notebook).write("pdf")
 
 
 def test_an_unknown_audience_is_refused(notebook):
-    with pytest.raises(InputError, match="no audience 'press'"):
+    with pytest.raises(InputError, match="unknown audience 'press'"):
         report(notebook, audience="press")
 
 

@@ -34,7 +34,7 @@ def test_the_registry_has_no_error():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"tokens": "many"}, "no decimal number"),
+        ({"tokens": "many"}, "as a decimal number"),
         ({"tokens": "-1"}, "not positive"),
         ({"tokens": "17e12"}, "is not 6·P·D"),
         ({"params_active": "999e9"}, "more parameters active"),

@@ -75,6 +75,7 @@ def _set_up(word: Any, document: Document) -> None:
     normal = word.styles["Normal"]
     normal.font.name, normal.font.size = "Arial", Pt(10)
     languages = word.styles.element.findall(f".//{qn('w:lang')}")
+    # python-docx's template is American English; spelling checks follow this.
     for language in languages:
         language.set(qn("w:val"), "en-GB")
     properties = word.core_properties
@@ -83,6 +84,8 @@ def _set_up(word: Any, document: Document) -> None:
     properties.comments = ""
     properties.language = "en-GB"
     if document.made_on:
+        # The template's own date is 2013, and today's would make two reports on the
+        # same records differ.
         properties.created = datetime.fromisoformat(document.made_on)
         properties.modified = properties.created
 
@@ -121,6 +124,8 @@ def _add_table(word: Any, table: Table) -> None:
         column.width = width
     for number, texts in enumerate((table.head, *table.rows)):
         row = grid.add_row()
+        # Private in python-docx, tried with 1.2: it has no public name for the XML of a
+        # row or a cell. Without it rows break across pages, and heads do not repeat.
         settings = row._tr.get_or_add_trPr()
         settings.append(OxmlElement("w:cantSplit"))
         if not number:
@@ -154,5 +159,6 @@ def _fill(cell: Any, text: str, kind: str, *, bold: bool, shaded: bool) -> None:
         if line.startswith(NOTE):
             written.font.color.rgb = RGBColor(0x55, 0x60, 0x69)
     if shaded:
+        # No public name for a cell's shading either (python-docx 1.2).
         shade = parse_xml(f'<w:shd {nsdecls("w")} w:val="clear" w:fill="EEF1F4"/>')
         cell._tc.get_or_add_tcPr().append(shade)

@@ -1,7 +1,7 @@
 """A report as one HTML file: no script, nothing fetched, for screens and for A4 paper.
 
-Styles are scoped to the report's own element, so that it can stand in a notebook too.
-Where styles are stripped, plain headings and tables are left.
+Styles are scoped to the report's own element, so that a notebook can show it too.
+Where a front-end strips styles, plain headings and tables are left.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def report_fragment(document: Document) -> str:
 
 
 def _text(text: str) -> str:
+    # Both, in this order: replacing characters after escaping could open a tag.
     return escape(printable(text))
 
 

@@ -15,6 +15,7 @@ from flops_magic.report.blocks import (
     printable,
 )
 
+# ``$`` opens mathematics on GitHub, ``|`` ends a cell, ``~`` strikes out.
 _MARKUP = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # what makes a heading, a list, a rule or a quotation at a line's beginning
@@ -23,10 +24,10 @@ _SCHEME = re.compile(r"\b(https?|ftp|mailto|www)(?=[:.])", re.IGNORECASE)
 
 
 def markdown_text(text: str) -> str:
-    """Return a text of one line whose every character stands for itself."""
+    """Return one line of text whose every character is shown as it is."""
     text = "".join(_ENTITIES.get(one, one) for one in printable(text))
     text = _MARKUP.sub(r"\\\1", text)
-    # an address from a record is shown, and is no link
+    # an address from a record is shown and cannot be clicked: records come from others
     text = _SCHEME.sub(lambda found: found[0][:-1] + f"&#{ord(found[0][-1])};", text)
     return _OPENING.sub(_plain_start, text)
 
@@ -70,6 +71,7 @@ def _table(table: Table) -> str:
 
 def _row(cells: tuple[str, ...], columns: int) -> str:
     if len(cells) == 1:
+        # Markdown has no spanning cells; a bold first cell heads the group.
         return f"| **{markdown_text(cells[0])}** |{' |' * (columns - 1)}"
     texts = ("<br>".join(map(markdown_text, cell.split("\n"))) for cell in cells)
     return f"| {' | '.join(texts)} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# Every rule begins with the report's class: a notebook's own tables stay as they are.
 STYLE = """
 .flops-report{--ink:#1d2329;--soft:#566069;--rule:#d5dade;--paper:#fff;--band:#f4f6f8;
 color:var(--ink);background:var(--paper);max-width:820px;margin:0 auto;

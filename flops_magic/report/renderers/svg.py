@@ -24,6 +24,7 @@ def bars_svg(title: str, rows: list[tuple[str, int, str]]) -> str:
         rows: label, FLOPs, and where they count (a key of ``FILLS``).
     """
     most = max((value for _, value, _ in rows), default=0)
+    # A linear scale: bars compare parts of one sum, and parts add up only there.
     room = _WIDTH - _LEFT - _RIGHT
     parts = []
     for number, (label, value, where) in enumerate(rows):
