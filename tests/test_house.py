@@ -32,7 +32,6 @@ BROAD = {
     "gaps.py": 1,  # the guard
     "profiling/op_counter.py": 1,  # the operation is named as unknown
     "monitoring/nvml.py": 3,
-    "jupyter/server.py": 1,
     "cli.py": 1,  # a notebook's cell may raise anything
 }
 
