@@ -144,7 +144,7 @@ ORIGINAL_OPTIONS: tuple[Option, ...] = (
     ),
     option(
         "--original",
-        "nobody can know or estimate it: use the substitute threshold",
+        "its compute can neither be known nor estimated: use the substitute threshold",
         choices=("unknown",),
     ),
     option(

@@ -1,6 +1,6 @@
 import pytest
 
-from flops_magic.gaps import Gaps, guard
+from flops_magic.gaps import Concern, Gaps, guard
 
 
 def test_an_error_in_a_guarded_block_is_noted_and_goes_no_further():
@@ -27,3 +27,10 @@ def test_the_same_gap_is_noted_once_and_a_flood_is_cut():
         gaps.note("a pass", f"unread {number} " + "x" * 1000)
     assert len(gaps.lines) == 100
     assert max(map(len, gaps.lines)) < 320
+
+
+def test_a_gap_concerns_the_count_unless_somebody_knows_better():
+    gaps = Gaps()
+    gaps.note("a pass", "unread")
+    gaps.about(Concern.DISPLAY)("the gauge", "no comm")
+    assert [gap.concerns for gap in gaps.noted] == [Concern.COUNT, Concern.DISPLAY]

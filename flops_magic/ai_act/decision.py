@@ -149,7 +149,7 @@ class Decision(Comparison):
             them; ``row-8`` alone where none is.
         paragraph: point of the Guidelines, numbered as adopted (C(2025) 7719).
         paragraph_july: the same point as the text of July 2025 prints it.
-        explanation: two sentences for people who are no engineers.
+        explanation: two sentences for readers who are not engineers.
         consequence: what would follow from it; empty where nothing is said.
         flags: what counsel should look at.
         wording: the version of the sentences, one of ``ai_act.wordings.WORDINGS``; a

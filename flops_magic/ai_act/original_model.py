@@ -63,8 +63,7 @@ class OriginalModel:
     union_market: bool = True
 
     def __post_init__(self) -> None:
-        # Contradictions are refused before training: afterwards nobody can repair the
-        # run.
+        # Contradictions are refused before training, while the user can mend them.
         told = self.original_flops is not None or self.original_tokens is not None
         if self.original_flops is not None and self.original_tokens is not None:
             raise InputError(

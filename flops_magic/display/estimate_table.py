@@ -47,7 +47,7 @@ def _notes(estimate: Any) -> list[str]:
 
 
 def _flags(row: Any) -> tuple[str, ...]:
-    """Return what counsel should look at, and what crossing the line would mean."""
+    """Return the flags for counsel, and the consequence of crossing the line."""
     decision = row.decision
     if decision is None:
         return ()

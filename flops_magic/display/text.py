@@ -128,7 +128,7 @@ def verdict_words(record: AuditRecord) -> str:
 
 
 def summary(record: AuditRecord) -> list[tuple[str, str]]:
-    """Return the fields of a card: what ran, and what it cost."""
+    """Return the fields of a card: the models, their FLOPs, time and hardware."""
     flops, run = record.flops, record.run
     fields = [("model", _model_text(record))]
     fields.append(

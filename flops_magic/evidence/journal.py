@@ -1,4 +1,4 @@
-"""The journal: what ran until now, in a file that survives a crash."""
+"""The journal: the record so far, in a file that survives a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flops_magic.evidence.seal import Sealed
 
 
 class Journal:
-    """What ran until now, in a file that outlives the process.
+    """The record so far, in a file that outlives the process.
 
     The record in it says ``recovered``: its run never reached its end.
     ``flops-magic embed NOTEBOOK --record FILE`` adds it to a notebook.
@@ -24,7 +24,7 @@ class Journal:
         self.path = Path(folder) / ".flops_magic" / f"{run_id}.json"
 
     def save(self, sealed: Sealed) -> None:
-        """Replace what the journal holds.
+        """Replace the journal's record.
 
         Raises:
             EvidenceError: when it cannot be written.

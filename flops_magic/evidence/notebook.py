@@ -111,7 +111,7 @@ def text_of(value: Any) -> str:
 
 
 def metadata_records(tree: dict[str, Any]) -> list[Any]:
-    """Return what the metadata holds as records, unchecked."""
+    """Return the metadata's list of records, unchecked."""
     metadata = tree.get("metadata")
     ours = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     records = ours.get("records") if isinstance(ours, dict) else None
@@ -119,7 +119,7 @@ def metadata_records(tree: dict[str, Any]) -> list[Any]:
 
 
 def tracked_body(source: str) -> str | None:
-    """Return what the ``%%flops_track`` of a cell tracked; None without one."""
+    """Return the code below the ``%%flops_track`` line of a cell; None without one."""
     lines = source.splitlines(keepends=True)
     for number, line in enumerate(lines):
         if _MAGIC.match(line):

@@ -1,4 +1,4 @@
-"""The audit record: what was measured and judged in one tracked run.
+"""The audit record: the measurements of one tracked run, and the decision on them.
 
 The types here are the schema: ``evidence.codec`` writes and reads them by their hints.
 One record has one text, so that a digest of the text is a digest of the record. A field
@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from flops_magic.ai_act.completeness import Completeness
 from flops_magic.ai_act.decision import Decision
 from flops_magic.errors import MalformedRecordError
 from flops_magic.evidence.codec import from_tree, later, to_tree
@@ -71,7 +72,7 @@ class Run:
 
 @dataclass(frozen=True)
 class ModelUse:
-    """One model that ran: what it is, what it costs, and how often it ran.
+    """One model that ran: its name, its cost a pass, and its histogram of passes.
 
     Attributes:
         id: Hub id or folder, as the model names itself.
@@ -167,6 +168,8 @@ class AuditRecord:
         uncertainty: what is not counted, and how much it may be.
         gaps: what could not be observed, each with where and why.
         versions: of Python and the packages involved, by name.
+        unseen: those gaps that concern the count: with one, it is a lower bound, and no
+            verdict below the line is given.
         schema: the schema that the record was written by.
     """
 
@@ -187,12 +190,25 @@ class AuditRecord:
     uncertainty: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[str, ...] = later(())
     schema: Literal["flops_magic.audit_record.v1"] = SCHEMA
 
     @property
-    def complete(self) -> bool:
-        """Whether every model that ran could be counted."""
-        return all(use.profile is not None for use in self.models if use.histogram)
+    def completeness(self) -> Completeness:
+        """How much of the run was seen; a verdict below the line needs all of it."""
+        ran = [use for use in self.models if use.histogram]
+        uncounted = sorted({use.id for use in ran if use.profile is None})
+        profiles = (use.profile for use in ran if use.profile is not None)
+        unknown = sorted({op for profile in profiles for op in profile.unknown_ops})
+        kinds = {row.kind for use in ran for row in use.histogram}
+        return Completeness(
+            training_seen=bool(kinds & {"train", "backward"}),
+            unseen=(
+                *self.unseen,
+                *(f"{name}: its operations could not be counted" for name in uncounted),
+                *(f"{name}: the operation has no formula" for name in unknown),
+            ),
+        )
 
     def computed_flops(self) -> FlopTotals:
         """Return the totals that follow from the histograms and profiles."""
@@ -250,7 +266,7 @@ class AuditRecord:
 
 
 def _difference(ours: str, text: str) -> str:
-    """Return the first place where two texts differ, with what the given one has."""
+    """Return the first place where two texts differ, with the given text there."""
     pairs = enumerate(zip(ours, text, strict=False))
     place = next((i for i, (a, b) in pairs if a != b), min(len(ours), len(text)))
     return f"character {place}: {text[max(place - 20, 0) : place + 20]!r}"

@@ -89,7 +89,7 @@ def verify(path: str | Path) -> AuditRecord:
 
 
 def check(path: str | Path) -> Report:
-    """Return what a verification finds, problem by problem."""
+    """Return a verification's records, problems and remarks."""
     report = Report(Path(path))
     try:
         # 1 the file can be read
@@ -177,6 +177,7 @@ def _inner_problems(record: AuditRecord) -> Iterator[VerificationError]:
     # 6 verdicts and their sentences follow from their facts
     if record.decision is not None:
         yield from _decision_problems(record.decision, record.flops, name)
+        yield from _completeness_problems(record, record.decision, name)
 
 
 def _schema_problems(record: AuditRecord, name: str) -> Iterator[VerificationError]:
@@ -203,7 +204,7 @@ def _legacy_problems(legacy: LegacyFigure, name: str) -> Iterator[VerificationEr
 def _decision_problems(
     decision: Decision, flops: FlopTotals, name: str
 ) -> Iterator[VerificationError]:
-    """Compare every field of a decision, its sentences too, with what its facts give.
+    """Compare every field of a decision, sentences included, with its facts' own.
 
     Ratio and share follow from those fields; reading the record has checked that.
     """
@@ -222,6 +223,17 @@ def _decision_problems(
     for key in ("direct", "cumulative"):
         if getattr(decision.facts, f"flops_{key}") != getattr(flops, key):
             yield DecisionError(f"{name}the verdict rests on other {key} FLOPs")
+
+
+def _completeness_problems(
+    record: AuditRecord, decision: Decision, name: str
+) -> Iterator[VerificationError]:
+    """Hold a verdict below the line against what was seen of the run."""
+    seen = record.completeness
+    if seen.verdict(decision.verdict) != decision.verdict:
+        yield DecisionError(
+            f"{name}its verdict is {decision.verdict!r}, but {seen.reason}"
+        )
 
 
 def _output_problems(

@@ -15,7 +15,7 @@ from typing import ClassVar
 from flops_magic.errors import InputError
 from flops_magic.flops.profile import FlopsProfile, PassShape, cost_by_shape
 
-PASSES = ("train", "reference", "rollout", "evaluation", "other")
+PASSES = ("train", "backward", "reference", "rollout", "evaluation", "other")
 MERGED = "other shapes"
 # Runs without padding to fixed lengths can have a shape a step; a record must stay
 # small enough for a notebook.
@@ -88,7 +88,8 @@ class HistogramRow:
     """All passes of one kind and one shape, summed.
 
     Attributes:
-        kind: one of ``PASSES``; ``train`` is a forward with its backward.
+        kind: one of ``PASSES``; ``train`` is a forward with its backward, ``backward``
+            a further backward through the same forward.
         adapters: False where a pass ran with its adapters switched off.
         shape: a label for people, such as ``2x128`` or ``packed``.
         total: the summed shape of the passes.
@@ -108,8 +109,12 @@ def row_flops(row: HistogramRow, profile: FlopsProfile) -> FlopTotals:
         InputError: for a kind of pass that does not exist.
     """
     if row.kind not in PASSES:
-        raise InputError(f"unknown kind of pass {row.kind!r}; known: {PASSES}")
-    # A reference pass of a LoRA model often is the model with its adapters off.
+        raise InputError(f"{row.kind!r} is no kind of pass; there are {PASSES}")
+    if row.kind == "backward":
+        cost = profile.cost("backward", row.shape)
+        return FlopTotals(
+            backward=cost.flops(row.total), direct_causal=cost.masked_flops(row.total)
+        )
     name = "forward" if row.adapters else "forward_without_adapters"
     forward = profile.cost(name, row.shape)
     if row.kind != "train":
@@ -176,7 +181,8 @@ class Histogram:
         """Return the histogram, sorted."""
         # dict(...) first: a training thread may be adding while another reads
         items = sorted(dict(self._rows).items())
-        return tuple(HistogramRow(*key, total) for key, total in items)
+        # a pass that became a training pass was taken from the row where it was
+        return tuple(HistogramRow(*key, total) for key, total in items if total.calls)
 
     def total(self, kind: str) -> PassShape:
         """Return the summed shape of one kind of pass."""

@@ -126,6 +126,9 @@ class PassShape:
             cross_pairs=self.tokens * target_len,
         )
 
+    def __neg__(self) -> PassShape:
+        return PassShape(*(-getattr(self, f.name) for f in fields(self)))
+
     def __add__(self, other: PassShape) -> PassShape:
         return PassShape(*map(add, _sizes(self), _sizes(other)))
 

@@ -27,7 +27,7 @@ def parse_count(value: object, *, minimum: int = 0) -> int:
     """Return a count exactly: an int, or text such as 25M, 1.5B, 3.3e24, 10**25.
 
     Args:
-        value: K, M, B or G, T and P stand for 10^3, 10^6, 10^9, 10^12 and 10^15.
+        value: suffixes K, M, B or G, T and P mean 10^3, 10^6, 10^9, 10^12 and 10^15.
         minimum: the smallest count that makes sense.
 
     Raises:

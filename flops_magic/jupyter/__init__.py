@@ -1,1 +1,1 @@
-"""The notebook: magics, what a cell shows, server, headless execution."""
+"""The notebook: magics, views of a run, server, headless execution."""

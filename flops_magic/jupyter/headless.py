@@ -83,7 +83,7 @@ def run_notebook(
 
 
 def _execute(client: Any, environment: dict[str, str], target: Path) -> None:
-    """Execute, and write what ran whatever happens."""
+    """Execute, and write the notebook even where a cell fails."""
     import nbformat
 
     try:

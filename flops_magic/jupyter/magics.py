@@ -87,7 +87,7 @@ class FlopsMagics(Magics):
         *ORIGINAL_OPTIONS,
     )
     def flops_estimate(self, line: str) -> Estimate:
-        """Tell what fine-tuning will cost, and its share of the line."""
+        """Estimate the compute of fine-tuning, and its share of the line."""
         args = parse_line(self.flops_estimate, line)
         found = estimate(**estimate_arguments(args, self.shell.user_ns))
         if args.plot:

@@ -89,7 +89,7 @@ def show_record(sealed: Sealed, record: AuditRecord) -> None:
 
 
 def view_for(shell: Any) -> Any:
-    """Return what shows a run where this shell's output goes."""
+    """Return the display that fits this shell: terminal, notebook or headless."""
     # A terminal's IPython shows no widgets.
     if not hasattr(shell, "kernel"):
         return TextDisplay(sys.stderr)

@@ -24,6 +24,7 @@ from flops_magic.monitoring.live_counter import (
     LivePass,
     signature_of_pass,
 )
+from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
 from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
 from flops_magic.monitoring.pass_reader import PassReader, first_tensor, target_len
 from flops_magic.monitoring.pass_signature import digest
@@ -99,9 +100,11 @@ class HybridCounter:
             return self._live.begin(call)  # recomputation
         return self._live.begin_pass(call, self._split(call, tokens, described))
 
-    def backward(self, *, counted: bool = True) -> AbstractContextManager[None]:
+    def backward(
+        self, *, counted: bool = True, elsewhere: Elsewhere = nothing_elsewhere
+    ) -> AbstractContextManager[None]:
         """Count the backward pass inside the block; see ``LiveCounter``."""
-        return self._live.backward(counted=counted)
+        return self._live.backward(counted=counted, elsewhere=elsewhere)
 
     def read_device(self) -> None:
         """Read what was summed on the device; waits for it."""

@@ -5,9 +5,8 @@ pass too; every later pass with the same signature costs the same. Nothing is pr
 any ``nn.Module`` works, and a shape that has not run has no cost.
 
 A backward pass belongs to the forward passes since the last one, so its cost is kept
-by their signatures. What autograd computes with gradients switched on inside a backward
-pass is recomputation by gradient checkpointing: ordinary gradients are taken with them
-switched off.
+by their signatures. What gradient checkpointing computes again inside of it is told
+apart, see ``monitoring.recompute``.
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ import torch
 
 from flops_magic.flops.profile import PassCost, PassShape, cost_by_shape
 from flops_magic.gaps import GapSink
+from flops_magic.monitoring.gradient_arrival import differentiable, mark_counted
+from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
 from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
 from flops_magic.monitoring.pass_reader import PassReader
 from flops_magic.monitoring.pass_signature import digest, signature_of, sizes_of
 from flops_magic.monitoring.pass_totals import PassTotals
-from flops_magic.profiling.op_counter import (
-    OperationCounter,
-    RecomputeCounter,
-    angles_uncounted,
-)
+from flops_magic.monitoring.recompute import RecomputeCounter
+from flops_magic.profiling.op_counter import OperationCounter, angles_uncounted
 
 # Counting the first of each shape slows that pass; with a new shape at every step the
 # whole run would be slow, and its record long.
@@ -139,7 +137,10 @@ class LiveCounter:
             self._totals.unknown.update(counter.unknown)
         flops = self._forward_flops[seen.signature] if seen.live else 0
         seen = replace(seen, flops=flops)
-        if seen.kind == "train":
+        tensors = list(differentiable(output))
+        for tensor in tensors:
+            mark_counted(tensor)
+        if seen.kind == "train" and tensors:
             self._pending.append(seen)
         else:
             self._add(seen, {"forward": flops})
@@ -153,11 +154,14 @@ class LiveCounter:
         )
 
     @contextmanager
-    def backward(self, *, counted: bool = True) -> Iterator[None]:
+    def backward(
+        self, *, counted: bool = True, elsewhere: Elsewhere = nothing_elsewhere
+    ) -> Iterator[None]:
         """Count the backward pass inside the block, if it is the first of its kind.
 
         Args:
             counted: False where another counter counts this backward pass.
+            elsewhere: returns what profiles counted of it when it is over.
         """
         passes, self._pending = self._pending, []
         whole, first = None, False
@@ -168,7 +172,7 @@ class LiveCounter:
         # One backward pass serves all waiting models: only one counter may count it.
         counter = RecomputeCounter() if counted and first else None
         try:
-            with counter or nullcontext():
+            with counter.counting() if counter else nullcontext():
                 yield
         except BaseException:
             self._pending = passes  # settled as passes without a backward pass
@@ -180,10 +184,12 @@ class LiveCounter:
         costs = {"forward": whole.flops or 0, "backward": 0, "recompute": 0}
         if counter is not None:
             self._totals.unknown.update(counter.unknown)
-            # Gradient checkpointing runs forward again inside backward, with gradients
-            # on.
-            own = {"backward": counter.flops - counter.recompute}
-            own["recompute"] = counter.recompute
+            backward, again = elsewhere()
+            ordinary = counter.flops - counter.recompute
+            own = {
+                "backward": max(ordinary - backward, 0),
+                "recompute": max(counter.recompute - again, 0),
+            }
             costs |= {k: self._beside_profile(whole, k, v) for k, v in own.items()}
         self._add(whole, costs if first else {})
 

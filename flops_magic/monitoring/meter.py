@@ -12,17 +12,18 @@ from typing import Any
 
 from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals
-from flops_magic.gaps import Gaps, guard
+from flops_magic.gaps import Concern, Gaps, GapSink, guard
+from flops_magic.monitoring.backward_passes import BackwardCall
+from flops_magic.monitoring.child_processes.uses import Elsewhere, added
 from flops_magic.monitoring.distributed import world_size
 from flops_magic.monitoring.monitored_models import ModelRegistry
 from flops_magic.monitoring.trainer_info import a_trainer_is_being_made, training_facts
-
-CallSink = Callable[[Any], None]
+from flops_magic.monitoring.witnesses import OptimizerSteps
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run stands after an optimizer step, or when training begins.
+    """A run's counts after an optimizer step, or when training begins.
 
     Attributes:
         number: optimizer steps done, over all Trainers; 0 before the first.
@@ -49,10 +50,16 @@ class TrainerMeter:
             before the first one did.
         facts: what the Trainers say of themselves, for the record.
         gathered: whether the other processes' counts were added.
+        collective: whether the other processes of a group are tracked as this one is,
+            so that all of them add up at the same point.
+        adds_up_by_files: whether the other processes report by files instead.
+        elsewhere: returns what child processes did, as far as it is known.
         on_training: called when a Trainer's training is set up, before its first
             step; what it raises ends that training.
+        on_training_end: called when a Trainer is done, where processes report by files.
         stop_now: whether training is to stop after this step.
         listeners: called with every ``Step``.
+        loop_steps: optimizer steps that no Trainer reported.
     """
 
     def __init__(self) -> None:
@@ -61,12 +68,16 @@ class TrainerMeter:
         self.facts: dict[str, Any] = {}
         self.listeners: list[Callable[[Step], None]] = []
         self.gathered = False
+        self.collective = True
+        self.adds_up_by_files = False
+        self.elsewhere: Callable[[], Elsewhere] = Elsewhere
         self.on_training: Callable[[], None] = lambda: None
+        self.on_training_end: Callable[[], None] = lambda: None
         self.stop_now = False
         self._gaps = Gaps()
         self._purposes: list[str] = []
-        self._in_loop = False
-        self._before_call: CallSink | None = None
+        self.loop_steps = 0
+        self._optimizers: OptimizerSteps | None = None
         self.registry = ModelRegistry(self.current_purpose, self._gaps)
 
     @property
@@ -74,9 +85,23 @@ class TrainerMeter:
         """What could not be observed, one line a gap."""
         return self._gaps.lines
 
-    def gap(self, where: str, error: BaseException | str) -> None:
-        """Note once what could not be observed."""
-        self._gaps.note(where, error)
+    def gap(
+        self,
+        where: str,
+        error: BaseException | str,
+        concerns: Concern = Concern.COUNT,
+    ) -> None:
+        """Note once what could not be observed; see ``Gaps.note``."""
+        self._gaps.note(where, error, concerns)
+
+    def about(self, concern: Concern) -> GapSink:
+        """Return a ``gap`` for gaps of one concern."""
+        return self._gaps.about(concern)
+
+    def unseen(self) -> list[str]:
+        """Return the gaps that concern the count."""
+        noted = self._gaps.noted
+        return [str(gap) for gap in noted if gap.concerns is Concern.COUNT]
 
     # -- what the run does now ----------------------------------------------------
 
@@ -89,30 +114,26 @@ class TrainerMeter:
         finally:
             self._purposes.pop()
 
-    def current_purpose(self) -> str | None:
-        """Return what the run is doing now; None outside of a Trainer."""
+    def current_purpose(self) -> str:
+        """Return what the run is doing now; ``loop`` outside of a Trainer."""
         if self._purposes:
             return self._purposes[-1]
-        return "setup" if a_trainer_is_being_made() else None
-
-    @contextmanager
-    def user_loop(self, before_call: CallSink) -> Iterator[None]:
-        """Say that a loop of the user's own trains inside the block.
-
-        Args:
-            before_call: told of a compiled model that is about to be called.
-        """
-        self._in_loop, self._before_call = True, before_call
-        try:
-            with self.purpose("train"):
-                yield
-        finally:
-            self._in_loop, self._before_call = False, None
+        return "setup" if a_trainer_is_being_made() else "loop"
 
     @property
     def in_trainer(self) -> bool:
         """Whether a Trainer is training now."""
-        return self._purposes.count("train") > int(self._in_loop)
+        return "train" in self._purposes
+
+    @property
+    def steps_everywhere(self) -> int:
+        """Optimizer steps done, here and in child processes."""
+        return self.steps + self.elsewhere().steps
+
+    @property
+    def steps_planned_everywhere(self) -> int | None:
+        """Optimizer steps planned, here and in child processes; None if unknown."""
+        return ((self.steps_planned or 0) + self.elsewhere().steps_planned) or None
 
     # -- events -------------------------------------------------------------------
 
@@ -131,11 +152,10 @@ class TrainerMeter:
         self.gathered = False
         self.facts.update(training_facts(args, state, more, done))
         self.train_model(model, compiled=bool(getattr(args, "torch_compile", False)))
-        self.registry.look_for_unregistered()
         self._tell()
 
     def leave_training(self) -> None:
-        """Passes from here on are no training passes."""
+        """End the training block: later passes do not count as training."""
         if "train" in self._purposes:
             self._purposes.remove("train")
 
@@ -152,19 +172,38 @@ class TrainerMeter:
         """
         if (monitor := self.registry.adopt(model, role="trained")) is not None:
             monitor.training_begins(compiled=compiled)
-        self.registry.price()
 
     def compiled_pass(
         self, module: Any, args: Any, kwargs: Any
     ) -> AbstractContextManager[None]:
         """Return a context that counts a compiled model's pass before its graph."""
-        if self._before_call is not None:
-            self._before_call(module)
         return self.registry.compiled_pass(module, args, kwargs)
 
-    def backward(self) -> AbstractContextManager[None]:
+    def met(self, module: Any) -> bool:
+        """Adopt a module that is called at the top; see ``module_calls.Meets``."""
+        with guard(self.gap, f"model {type(module).__name__}"):
+            return self.registry.met(module)
+        return False
+
+    def backward(self, call: BackwardCall) -> AbstractContextManager[None]:
         """Return a context that counts the backward pass inside it, where needed."""
-        return self.registry.backward()
+        self.registry.loop.trained |= not self.in_trainer
+        return self.registry.backward(call)
+
+    def start(self) -> None:
+        """Listen to the witnesses that do not depend on a Trainer."""
+        self._optimizers = OptimizerSteps(
+            stepped=self._stepped_in_loop,
+            strangers=self.registry.strangers,
+            backward_begun=lambda: self.registry.backward_passes.begun,
+            note=self.gap,
+        )
+
+    def _stepped_in_loop(self) -> None:
+        """Note a step of an optimizer that no Trainer reports."""
+        if not self.in_trainer:
+            self.loop_steps += 1
+            self.step_ended()
 
     def step_ended(self) -> None:
         """Note an optimizer step."""
@@ -174,8 +213,8 @@ class TrainerMeter:
     def now(self) -> Step:
         """Return where the run is; nothing is read from the device."""
         return Step(
-            self.steps,
-            self.steps_planned,
+            self.steps_everywhere,
+            self.steps_planned_everywhere,
             self.flops(),
             self.tokens(),
             tuple(self.uncounted()),
@@ -184,18 +223,19 @@ class TrainerMeter:
     def _tell(self) -> None:
         if not self.listeners:
             return
-        where = "the display of progress"
-        with guard(self.gap, where):
+        where, shown = "the display of progress", self.about(Concern.DISPLAY)
+        with guard(shown, where):
             step = self.now()
             for listener in self.listeners:
-                with guard(self.gap, where):
+                with guard(shown, where):
                     listener(step)
 
     def settle(self) -> None:
-        """Read what was left on the device, and price what has no cost yet."""
-        if (size := world_size()) > 1 and not self.gathered:
+        """Read what was left on the device, and say what of the run is missing."""
+        alone = self.gathered or self.adds_up_by_files
+        if (size := world_size()) > 1 and not alone:
             why = "training did not come to its end"
-            if self._in_loop:
+            if self.loop_steps:
                 why = "a loop of your own adds up in none; each process has a record"
             self.gap(
                 f"the other {size - 1} processes", f"their passes are missing: {why}"
@@ -203,43 +243,62 @@ class TrainerMeter:
         self.registry.settle()
 
     def gather(self) -> None:
-        """Add what the other processes counted; all of them have to call this."""
+        """Add what the other processes counted; all of them have to call this.
+
+        Where they report by files nobody waits: this process's file is renewed.
+        """
+        if self.adds_up_by_files:
+            self.on_training_end()
+            return
         self.registry.gather()
         self.gathered = True
 
     def close(self) -> None:
         """Take the hooks away again."""
+        if self._optimizers is not None:
+            self._optimizers.close()
         self.registry.close()
 
-    # -- what the models add up to --------------------------------------------------
+    # -- what the models add up to, here and in child processes ---------------------
 
     def models(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; see ``ModelRegistry.uses``."""
-        return self.registry.uses()
+        uses = added((self.registry.uses(), self.elsewhere().uses))
+        return tuple(sorted(uses, key=lambda use: use.role != "trained"))
+
+    def trained_models(self) -> int:
+        """Return how many models were trained; see ``ModelRegistry.trained_models``."""
+        return self.registry.trained_models()
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; see ``ModelRegistry.flops``."""
-        return self.registry.flops()
+        return self.registry.flops() + self.elsewhere().flops
 
     def flops_everywhere(self) -> FlopTotals:
         """Return the FLOPs of all processes; see ``ModelRegistry.flops_everywhere``."""
+        if world_size() == 1 or not self.collective:
+            return self.flops()
         return self.registry.flops_everywhere()
 
     def tokens(self) -> int:
         """Return the positions processed in training; see ``ModelRegistry.tokens``."""
-        return self.registry.tokens()
+        return self.registry.tokens() + self.elsewhere().tokens
 
     def uncounted(self) -> list[str]:
         """Return the names of models without a count."""
-        return self.registry.uncounted()
+        return self.registry.uncounted() + self.elsewhere().uncounted
 
     def trained_model_id(self) -> str | None:
-        """Return the id of the first model that a Trainer holds."""
-        return self.registry.trained_model_id()
+        """Return the id of the first model that trains, here if one does."""
+        elsewhere = self.elsewhere().trained_model_id
+        here = self.registry.trained_model_id()
+        return here if self.registry.trains or elsewhere is None else elsewhere
 
     def trained_parameters(self) -> int | None:
         """Return P of the first model that trains, adapters left out."""
-        return self.registry.trained_parameters()
+        if self.registry.trains:
+            return self.registry.trained_parameters()
+        return self.elsewhere().trained_parameters
 
     def read_device(self) -> None:
         """Read what was summed on the device; see ``ModelRegistry.read_device``."""

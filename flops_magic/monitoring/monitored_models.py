@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import transformers
 
 from flops_magic.evidence.record import ModelUse
-from flops_magic.flops.histogram import FlopTotals, histogram_flops
+from flops_magic.flops.histogram import FlopTotals
 from flops_magic.flops.profile import parameters_without_adapters
-from flops_magic.gaps import Gaps, guard
+from flops_magic.gaps import Gaps
+from flops_magic.monitoring.backward_passes import BackwardCall, BackwardPasses
 from flops_magic.monitoring.distributed import of_the_others, world_size
-from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.model_monitor import Loop, ModelMonitor
+from flops_magic.monitoring.module_calls import (
+    holds_matrices,
+    holds_models,
+    is_fake,
+)
+from flops_magic.monitoring.pass_counter import PassCounter
 from flops_magic.monitoring.pass_reader import Purpose
 from flops_magic.monitoring.provenance import model_id
+from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.torch_compile import watch_in_place
-from flops_magic.monitoring.unregistered_models import UnregisteredModels
+from flops_magic.monitoring.witnesses import ProductsOutside
 from flops_magic.profiling.model_setup import base_model, unwrapped
 
 
-class ModelRegistry:
-    """The models under observation, each once, whatever wraps it.
+@dataclass(frozen=True)
+class _Met:
+    """What became of a module that was called at the top.
 
     Attributes:
-        unregistered: hooks on models that nobody holds or named.
+        counted: whether its passes are counted at it.
+        monitors: how many models were watched then; with more, it is asked again.
     """
+
+    counted: bool
+    monitors: int
+
+
+class ModelRegistry:
+    """The models under observation, each once, whatever wraps it."""
 
     def __init__(self, purpose: Purpose, gaps: Gaps) -> None:
         """Start with no model.
@@ -36,11 +55,16 @@ class ModelRegistry:
             purpose: returns what the run is doing now; see ``PassReader``.
             gaps: takes what could not be observed.
         """
-        self.unregistered = UnregisteredModels(self._introduce)
         self._purpose = purpose
         self._gaps = gaps
+        self._clock = RegistrationClock()
         self._monitors: dict[int, ModelMonitor] = {}
-        self._known_parts: set[int] = set()
+        self.loop = Loop()
+        self.outside = ProductsOutside(gaps.note)
+        self.backward_passes = BackwardPasses(
+            lambda: list(self._monitors.values()), self.outside, gaps.note
+        )
+        self._met: WeakKeyDictionary[Any, _Met] = WeakKeyDictionary()
         self._restore: list[Callable[[], None]] = []
 
     # -- adopting -----------------------------------------------------------------
@@ -65,7 +89,7 @@ class ModelRegistry:
         """Watch one model; a known one may have a new wrapper, or a new role.
 
         Args:
-            model: the model; what is no module is left alone.
+            model: the model; anything but a torch module is ignored.
             role: ``trained``, ``reference`` or ``other``.
         """
         if not isinstance(model, torch.nn.Module):
@@ -80,88 +104,99 @@ class ModelRegistry:
                 self._restore.append(restore)
         monitor = self._monitors.get(id(base))
         if monitor is None:
+            self._clock.start()
             monitor = ModelMonitor(
-                model, base, role=role, purpose=self._purpose, on_gap=self._gaps.note
+                model,
+                base,
+                role=role,
+                purpose=self._purpose,
+                clock=self._clock,
+                loop=self.loop,
+                on_gap=self._gaps.note,
             )
+            parts = {id(part) for part in base.modules()}
+            for other in self._monitors.values():
+                other.inside_another |= id(other.base) in parts
+                within = {id(part) for part in other.base.modules()}
+                monitor.inside_another |= id(base) in within
             self._monitors[id(base)] = monitor
         monitor.meet(model, role=role, compiled=hidden)
         return monitor
 
-    def look_for_unregistered(self) -> None:
-        """Find the models that nobody holds or named; their passes are shown."""
-        with guard(self._gaps.note, "models that no Trainer holds"):
-            self.unregistered.look()
+    def met(self, module: Any) -> bool:
+        """Adopt a module that is called at the top; see ``module_calls.Meets``."""
+        known = self._met.get(module)
+        if known is None or known.monitors != len(self._monitors):
+            known = _Met(self._adopted(module), len(self._monitors))
+            self._met[module] = known
+        return known.counted
 
-    def _introduce(self, module: Any, args: Any, kwargs: Any) -> None:
-        """Watch a model that is called and unknown; parts of known ones are known."""
-        if id(module) in self._known_parts or self._purpose() is None:
-            return
-        with guard(self._gaps.note, f"model {type(module).__name__}"):
-            self._meet(module, args, kwargs)
+    def _adopted(self, module: Any) -> bool:
+        """Return whether a pass is counted at a module, from this call on."""
+        if is_fake(module) or getattr(module, "_is_replica", False):
+            return True  # walked dry; or a replica, which has its model's hooks
+        base = base_model(module)
+        if id(base) in self._monitors:
+            self.adopt(module, role="other")  # it may be a new wrapper
+            return True
+        if any(module is way for m in self._monitors.values() for way in m.entrances):
+            return True
+        parts = {id(part) for part in base.modules()}
+        inside = any(id(m.base) in parts for m in self._monitors.values())
+        model = isinstance(base, transformers.PreTrainedModel)
+        if not model and (inside or holds_models(base)):
+            return False  # a wrapper or a loss: what it calls is met in turn
+        if not holds_matrices(base):
+            return False
+        self.adopt(module, role="other")
+        return True
 
-    def _meet(self, module: Any, args: Any, kwargs: Any) -> None:
-        bases = [monitor.base for monitor in self._monitors.values()]
-        self._known_parts = {id(part) for base in bases for part in base.modules()}
-        if id(module) in self._known_parts:
-            return
-        monitor = self.adopt(module, role="other")
-        self.price()
-        self._known_parts |= {id(part) for part in module.modules()}
-        if monitor is not None:
-            monitor.begun_before(args, kwargs)
-        trains = any(p.requires_grad for p in module.parameters())
-        if torch.is_grad_enabled() and trains and self._purpose() == "train":
-            self._gaps.note(
-                f"model {type(module).__name__}",
-                "it ran with gradients outside of any Trainer, and was not named; its "
-                "backward passes are not counted; if it trains, name it (--model)",
-            )
+    def knows(self, model: Any) -> bool:
+        """Whether a model was called."""
+        return id(base_model(model)) in self._monitors
+
+    def strangers(self, parameters: Iterable[Any]) -> list[Any]:
+        """Return the parameters that no counted model owns."""
+        owned = {
+            id(parameter)
+            for monitor in self._monitors.values()
+            for parameter in monitor.parameters()
+        }
+        return [one for one in parameters if id(one) not in owned]
 
     # -- counting -----------------------------------------------------------------
-
-    def price(self) -> None:
-        """Find out what the models' passes cost, where that is not known yet."""
-        for monitor in self._monitors.values():
-            with guard(self._gaps.note, "operations not counted"):
-                monitor.price()
 
     def compiled_pass(
         self, module: Any, args: Any, kwargs: Any
     ) -> AbstractContextManager[None]:
         """Return a context that counts a compiled model's pass before its graph."""
+        self.met(module)
         monitor = self._monitors.get(id(base_model(module)))
         return monitor.compiled_pass(args, kwargs) if monitor else nullcontext()
 
-    @contextmanager
-    def backward(self) -> Iterator[None]:
-        """Count the backward pass inside the block for models that are counted live."""
-        waiting = [
-            counter
-            for monitor in self._monitors.values()
-            if (counter := monitor.segment.counter).waiting
-        ]
-        with ExitStack() as stack:
-            for number, counter in enumerate(waiting):
-                stack.enter_context(counter.backward(counted=number == 0))
-            yield
+    def backward(self, call: BackwardCall) -> AbstractContextManager[None]:
+        """Return a context that counts a backward pass; see ``BackwardPasses``."""
+        return self.backward_passes.counted(call)
+
+    def _counters(self) -> Iterator[PassCounter]:
+        for monitor in list(self._monitors.values()):
+            yield from monitor.counters()
 
     def read_device(self) -> None:
         """Read what was summed on the device, where the Trainer has waited for it."""
-        for monitor in self._monitors.values():
-            monitor.segment.counter.read_device()
+        for counter in self._counters():
+            counter.read_device()
 
     def settle(self) -> None:
-        """Read what was left on the device, and price what has no cost yet."""
-        for monitor in self._monitors.values():
-            monitor.segment.counter.settle()
-        self.price()
+        """Read what was left on the device; see which backward passes never came."""
+        for counter in self._counters():
+            counter.settle()
 
     def gather(self) -> None:
         """Add what the other processes counted; all of them have to call this."""
+        self.settle()
         monitors = list(self._monitors.values())
-        for one in monitors:
-            one.segment.counter.settle()
-        others = of_the_others([one.share() for one in monitors])
+        others = of_the_others([one.shares() for one in monitors])
         for index, one in enumerate(monitors):
             one.add_shares([other[index] for other in others if index < len(other)])
 
@@ -169,7 +204,7 @@ class ModelRegistry:
         """Take the hooks away again."""
         for monitor in self._monitors.values():
             monitor.close()
-        self.unregistered.close()
+        self._clock.close()
         while self._restore:
             self._restore.pop()()
 
@@ -177,46 +212,54 @@ class ModelRegistry:
 
     def uses(self) -> tuple[ModelUse, ...]:
         """Return what ran, model by model; the trained ones first."""
-        ran = (m for m in list(self._monitors.values()) if m.rows() or m.trains)
-        return tuple(sorted((m.use() for m in ran), key=lambda u: u.role != "trained"))
+        ran = self.uses_by_model().values()
+        return tuple(sorted(ran, key=lambda use: use.role != "trained"))
+
+    def uses_by_model(self) -> dict[tuple[int, int], ModelUse]:
+        """Return what ran, by keys that keep to one segment of one model."""
+        uses = {
+            (key, number): use
+            for key, monitor in list(self._monitors.items())
+            for number, use in enumerate(monitor.uses())
+        }
+        return uses | {(0, n): use for n, use in enumerate(self.outside.uses())}
+
+    def trained_models(self) -> int:
+        """Return how many models were trained, however often they were set up anew."""
+        monitors = list(self._monitors.values())
+        return sum(m.role == "trained" and bool(m.uses()) for m in monitors)
 
     def flops(self) -> FlopTotals:
         """Return the FLOPs so far; nothing is read from the device."""
-        counted = (
-            histogram_flops(monitor.rows(), profile)
-            for monitor in list(self._monitors.values())
-            if (profile := monitor.profile) is not None
-        )
-        return sum(counted, FlopTotals())
+        models = (m.flops() for m in list(self._monitors.values()))
+        return sum(models, self.outside.flops())
 
     def flops_everywhere(self) -> FlopTotals:
         """Return the FLOPs so far of all processes; each of them calls this."""
         if world_size() == 1:
             return self.flops()
-        mine = sum(
-            (
-                histogram_flops(monitor.segment.totals.histogram.rows(), profile)
-                for monitor in self._monitors.values()
-                if (profile := monitor.profile) is not None
-            ),
-            FlopTotals(),
-        )
+        here = (m.flops(everywhere=False) for m in self._monitors.values())
+        mine = sum(here, self.outside.flops())
         return sum(of_the_others(mine), mine)
 
     def tokens(self) -> int:
         """Return the positions processed in training so far, padding included."""
-        monitors = list(self._monitors.values())
-        return sum(m.segment.totals.histogram.total("train").tokens for m in monitors)
+        return sum(monitor.tokens() for monitor in list(self._monitors.values()))
 
     def uncounted(self) -> list[str]:
         """Return the names of the models that ran and cannot be counted."""
         monitors = list(self._monitors.values())
         return [type(m.base).__name__ for m in monitors if m.uncounted]
 
+    @property
+    def trains(self) -> bool:
+        """Whether the training of one of the models has begun."""
+        return any(monitor.trains for monitor in list(self._monitors.values()))
+
     def trained_model_id(self) -> str | None:
         """Return the id of the first model that a Trainer holds."""
         trained = [m for m in self._monitors.values() if m.role == "trained"]
-        started = [m for m in trained if m.trains] or trained
+        started = [m for m in trained if m.trains or m.trained] or trained
         return model_id(started[0].base) if started else None
 
     def trained_parameters(self) -> int | None:
@@ -225,6 +268,8 @@ class ModelRegistry:
         What it is before training: the size that 6·P·D of the original asks for.
         """
         for monitor in list(self._monitors.values()):
-            if monitor.trains and (profile := monitor.profile) is not None:
+            if (monitor.trains or monitor.trained) and (
+                profile := monitor.profile
+            ) is not None:
                 return parameters_without_adapters(profile)
         return None

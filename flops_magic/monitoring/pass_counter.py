@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
+
+# FLOPs of the running backward pass, and of its recomputation, that others count
+Elsewhere = Callable[[], tuple[int, int]]
+
+
+def nothing_elsewhere() -> tuple[int, int]:
+    """Say that nobody else counts a part of the backward pass."""
+    return 0, 0
 
 
 class PassCounter(Protocol):
@@ -18,11 +27,14 @@ class PassCounter(Protocol):
     def begin(self, call: PassCall) -> EndOfPass | None:
         """Count a pass that enters; None where it cannot be read at this module."""
 
-    def backward(self, *, counted: bool = True) -> AbstractContextManager[None]:
+    def backward(
+        self, *, counted: bool = True, elsewhere: Elsewhere = nothing_elsewhere
+    ) -> AbstractContextManager[None]:
         """Count the backward pass inside the block.
 
         Args:
             counted: False where another counter counts this backward pass.
+            elsewhere: returns what profiles counted of it when it is over.
         """
 
     def read_device(self) -> None:

@@ -26,66 +26,59 @@ class PassReader:
 
     Attributes:
         role: ``trained``, ``reference`` or ``other``: what the model is to the run.
+        adapters_on: returns whether the model's adapters, if any, are in use.
         two_lengths: whether a pass has a source and a target.
     """
 
     def __init__(
-        self, model: Any, *, role: str, purpose: Purpose, two_lengths: bool = False
+        self,
+        *,
+        role: str,
+        purpose: Purpose,
+        adapters_on: Callable[[], bool],
+        two_lengths: bool = False,
     ) -> None:
-        """Read passes of ``model``.
+        """Read passes of one model.
 
         Args:
-            model: the innermost transformers model, whose ``forward`` does the work.
             role: what the model is to the run.
             purpose: returns what the run is doing now: ``train``, ``evaluation``,
                 ``rollout``, ``setup``; None outside of a Trainer.
+            adapters_on: returns whether the model's adapters, if any, are in use.
             two_lengths: whether the model is an encoder-decoder.
         """
         self.role = role
+        self.adapters_on = adapters_on
         self.two_lengths = two_lengths
-        self._model = model
         self._purpose = purpose
-        self._adapter_layer: Any = None
-        self._adapters_sought = -1
 
-    def kind(self, call: PassCall, adapters: bool) -> str:
-        """Return what a pass is for, in the words of ``flops.histogram.PASSES``."""
+    def kind(self, call: PassCall, adapters: bool, *, trained: bool = True) -> str:
+        """Return what a pass is for, in the words of ``flops.histogram.PASSES``.
+
+        Args:
+            call: the pass.
+            adapters: whether its adapters are on.
+            trained: whether gradients come back through it, if they can.
+        """
         purpose, kwargs = self._purpose(), call.kwargs
-        # Grad mode, not ``training``: a frozen teacher runs in the same block without
-        # it.
-        if torch.is_grad_enabled() and purpose == "train" and self.role == "trained":
+        if trained and torch.is_grad_enabled() and purpose in ("train", "loop"):
             return "train"
         if purpose in ("evaluation", "rollout"):
             return purpose
         if purpose == "setup":
             return "reference"
-        if purpose is None or self.role == "other":
-            return "other"
-        if self.role == "reference" or not adapters:
+        if purpose == "loop" and self.role == "trained":
+            return "other"  # a Trainer's model, called outside of it
+        if not adapters or self.role == "reference":
             return "reference"
-        # Training passes of transformers switch the cache off; generation needs it.
+        if self.role == "other" and purpose == "train":
+            return "other"  # nobody says what it is to the Trainer
         if kwargs.get("use_cache") is True or kwargs.get("past_key_values") is not None:
             return "rollout"
         # without gradients and in training mode: old log-probabilities for the update
-        return "reference" if call.module.training else "evaluation"
-
-    def adapters_on(self) -> bool:
-        """Whether the model's adapters, if any, are in use."""
-        model = self._model
-        if self._adapter_layer is None:
-            layers = sum(1 for _ in model.children())
-            if self._adapters_sought == layers and not hasattr(model, "peft_config"):
-                return True
-            self._adapters_sought = layers
-            # Private in peft, there since 0.6 and tried with 0.21: peft's tuner layers
-            # have it. Without it every pass counts with adapters on: a reference pass
-            # with adapters off then costs a little too much.
-            self._adapter_layer = next(
-                (m for m in model.modules() if hasattr(m, "_disable_adapters")), None
-            )
-            if self._adapter_layer is None:
-                return True
-        return not self._adapter_layer._disable_adapters
+        if call.module.training:
+            return "reference"
+        return "evaluation" if self.role == "trained" else "other"
 
     def dense(
         self, tokens: torch.Tensor, kwargs: Mapping[str, Any]
@@ -124,19 +117,15 @@ class RealTokens:
                 of its source.
             two_lengths: whether a target is read beside the source.
         """
-        mask = kwargs.get("attention_mask")
-        if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
-            self._add(positions)
-        else:
-            self._add_places(mask.detach().ne(0))
-        if not two_lengths:
-            return
-        if (mask := kwargs.get("decoder_attention_mask")) is not None:
-            self._add_places(mask.detach().ne(0))
-        elif isinstance(labels := kwargs.get("labels"), torch.Tensor):
-            self._add_places(labels.detach().ne(_NO_LABEL))
-        else:
-            self._add(kwargs["decoder_input_ids"].numel())
+        self.add(real_positions(kwargs, positions, two_lengths=two_lengths))
+
+    def add(self, counts: tuple[int | torch.Tensor, ...]) -> None:
+        """Add counts, those on the device without waiting for it."""
+        for count in counts:
+            if isinstance(count, int):
+                self._add(count)
+            else:
+                self._add_on_device(count)
 
     def read(self) -> None:
         """Read what was summed on the device; waits for it."""
@@ -153,14 +142,37 @@ class RealTokens:
         with self._lock:
             self._known += tokens
 
-    def _add_places(self, places: torch.Tensor) -> None:
-        """Add the true places of a mask, on its device."""
-        real = places.sum()
+    def _add_on_device(self, real: torch.Tensor) -> None:
         with self._lock:
             known = self._on_device
             self._on_device = real if known is None else known + real.to(known.device)
         if real.device.type == "cpu":
             self.read()
+
+
+def real_positions(
+    kwargs: Mapping[str, Any], positions: int, *, two_lengths: bool = False
+) -> tuple[int | torch.Tensor, ...]:
+    """Return the positions of a pass that are not padding, summed on the device.
+
+    Args:
+        kwargs: the model's keyword arguments, its masks among them.
+        positions: what counts as real where no mask tells; of an encoder-decoder, of
+            its source.
+        two_lengths: whether a target is read beside the source.
+    """
+    mask = kwargs.get("attention_mask")
+    source: int | torch.Tensor = positions
+    if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+        source = mask.detach().ne(0).sum()
+    if not two_lengths:
+        return (source,)
+    if (answered := kwargs.get("decoder_attention_mask")) is not None:
+        return source, answered.detach().ne(0).sum()
+    if isinstance(labels := kwargs.get("labels"), torch.Tensor):
+        return source, labels.detach().ne(_NO_LABEL).sum()
+    answer = kwargs.get("decoder_input_ids")
+    return (source, answer.numel()) if answer is not None else (source,)
 
 
 def target_len(kwargs: Mapping[str, Any]) -> int | None:

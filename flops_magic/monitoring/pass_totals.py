@@ -20,6 +20,9 @@ class PassTotals:
         costs: what a pass cost that was counted live, by name and label.
         unknown: operations with matrix-sized inputs and no formula.
         lost: passes that could not be counted.
+        passes_reached: how often a backward pass went through a forward pass.
+        awaiting: those since the last backward pass that one may go through.
+        assumed: those since then that a compiled graph hides, taken to be trained on.
         profiled_costs: what a profile counts of passes that it counts a part of; None
             while there is none.
     """
@@ -29,4 +32,7 @@ class PassTotals:
     costs: dict[str, PassCost] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     lost: int = 0
+    passes_reached: int = 0
+    awaiting: int = 0
+    assumed: int = 0
     profiled_costs: Mapping[str, PassCost] | None = None

@@ -1,4 +1,9 @@
-"""The passes of one model while it is set up in one way, and what they cost."""
+"""The passes of one model while it is set up in one way, and what they cost.
+
+A pass is priced by what trained when it ran. So a model's passes are cut into segments
+whenever its set-up changes, each with a profile of its own; a set-up that comes back
+goes on with the segment that it had.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +19,15 @@ from flops_magic.monitoring.hybrid_counter import (
     MEDIA_TEXT,
     HybridCounter,
     may_need_both,
-    towers_reach_text,
 )
 from flops_magic.monitoring.live_counter import LiveCounter
 from flops_magic.monitoring.pass_counter import PassCounter
 from flops_magic.monitoring.pass_reader import PassReader
 from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.priced_setups import PRICED
 from flops_magic.monitoring.profile_counter import ProfileCounter
+from flops_magic.monitoring.setup_watch import Setup
 from flops_magic.profiling.model_setup import parameter_counts
-from flops_magic.profiling.profiler import profile_model, profile_reached
 
 _LONGEST = 300  # characters of why a model is not walked dry
 _LIVE_NOTE = (
@@ -45,31 +50,46 @@ class Share:
         rows: what ran.
         real_tokens: training tokens that are not padding.
         costs: what was counted live.
+        dry: the profile of the dry walk; None where there is none.
+        refused: why there is none.
+        live_only: whether no pass was counted by a profile.
+        lost: passes that could not be counted.
     """
 
     rows: tuple[HistogramRow, ...]
     real_tokens: int
     costs: Mapping[str, PassCost]
+    dry: FlopsProfile | None
+    refused: str
+    live_only: bool
+    lost: int
 
 
 class Segment:
     """A part of what one model ran, with one profile.
 
     Attributes:
+        setup: how the model is set up.
+        trained: whether passes with gradients are among them.
         totals: the passes of this process.
         counter: counts them.
         refused: why the model cannot be walked dry; empty if it can.
         live_only: whether no pass is counted by a profile.
     """
 
-    def __init__(self, base: Any, reader: PassReader, on_gap: GapSink) -> None:
+    def __init__(
+        self, setup: Setup, base: Any, reader: PassReader, on_gap: GapSink
+    ) -> None:
         """Count passes of ``base`` by their shapes, until ``price`` says otherwise.
 
         Args:
+            setup: how the model is set up.
             base: the transformers model, or any other module.
             reader: reads its passes.
             on_gap: told what could not be observed.
         """
+        self.setup = setup
+        self.trained = False
         self.totals = PassTotals()
         self.refused = ""
         self.live_only = False
@@ -77,7 +97,7 @@ class Segment:
         self._reader = reader
         self._on_gap = on_gap
         self._dry: FlopsProfile | None = None
-        self._sizes: tuple[int, int, str] | None = None
+        self._sizes = parameter_counts(base)
         self._remote: list[Share] = []
         self.counter = self._by_profile()
 
@@ -110,12 +130,9 @@ class Segment:
         self.refused = ""
         # whatever the walk raises: what can be run can be counted live
         with guard(self._refuse, "the dry walk"):
-            dry = profile_model(model)
-            if may_need_both(self._base):
-                reached = towers_reach_text(model, self._base)
-                text = profile_reached(model) if reached else dry
-                self.totals.profiled_costs = text.costs
-            self._dry = dry
+            price = PRICED.price(self.setup, model, self._base)
+            self.totals.profiled_costs = price.text_costs
+            self._dry = price.profile
         if not self.refused:
             return
         # Live counting must begin with the first pass, and must see its operations.
@@ -130,18 +147,16 @@ class Segment:
             first = f"{where} raised {type(error).__name__}: {first}"
         self.refused = first
 
-    def forget_price(self) -> None:
-        """Price anew: the model was set up for another training."""
-        self._dry = None
-        if not self.live_only:
-            self.refused = ""
+    def set_up_anew(self, setup: Setup) -> None:
+        """Take another set-up, in which passes without gradients cost the same."""
+        self.setup = setup
+        self._dry, self._sizes = None, parameter_counts(self._base)
 
     @property
     def profile(self) -> FlopsProfile | None:
         """What the passes cost; None if that is not known."""
         totals = self.totals
-        # One pass without a cost makes every figure of this model a guess.
-        if totals.lost:
+        if self.lost:
             return None
         theirs = {k: v for share in self._remote for k, v in share.costs.items()}
         if self.live_only:
@@ -159,8 +174,6 @@ class Segment:
         )
 
     def _live_profile(self, costs: Mapping[str, PassCost]) -> FlopsProfile:
-        if self._sizes is None:
-            self._sizes = parameter_counts(self._base)
         total, trainable, method = self._sizes
         name = type(self._base).__name__
         return FlopsProfile(
@@ -187,7 +200,12 @@ class Segment:
     @property
     def uncounted(self) -> bool:
         """Whether passes ran, or will, that have no cost."""
-        return bool(self.totals.lost) or (bool(self.refused) and not self.live_only)
+        return bool(self.lost) or (bool(self.refused) and not self.live_only)
+
+    @property
+    def lost(self) -> int:
+        """Passes that could not be counted, in all processes."""
+        return self.totals.lost + sum(share.lost for share in self._remote)
 
     def rows(self) -> tuple[HistogramRow, ...]:
         """Return what ran, here and in the other processes."""
@@ -206,12 +224,22 @@ class Segment:
         """Return what this process counted, for the others."""
         totals = self.totals
         return Share(
-            totals.histogram.rows(), totals.real_tokens.total(), dict(totals.costs)
+            totals.histogram.rows(),
+            totals.real_tokens.total(),
+            dict(totals.costs),
+            self._dry,
+            self.refused,
+            self.live_only,
+            totals.lost,
         )
 
     def add_shares(self, shares: list[Share]) -> None:
-        """Take what the other processes counted."""
+        """Take what the other processes counted; they may be the only ones that did."""
         self._remote = shares
+        if shares and not self.priced and not self.refused:
+            first = shares[0]
+            self._dry, self.refused = first.dry, first.refused
+            self.live_only = first.live_only
 
 
 def _merged(rows: Iterable[HistogramRow]) -> tuple[HistogramRow, ...]:

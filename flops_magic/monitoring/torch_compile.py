@@ -17,6 +17,8 @@ import torch
 # Private module of torch, tried with 2.13; see ``trainer_patches``.
 import torch._dynamo.eval_frame
 
+from flops_magic.monitoring.gradient_arrival import differentiable, mark_counted
+
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 Counted = Callable[[Any, Any, Any], AbstractContextManager[None]]
 
@@ -48,9 +50,16 @@ def watching_compiled(meters: Callable[[], list[Any]], call: Any) -> Any:
         with ExitStack() as stack:
             for meter in meters():
                 stack.enter_context(meter.compiled_pass(self, args, kwargs))
-            return call(self, *args, **kwargs)
+            return marked(call(self, *args, **kwargs))
 
     return run
+
+
+def marked(output: Any) -> Any:
+    """Return a graph's output, marked as that of a counted pass."""
+    for tensor in differentiable(output):
+        mark_counted(tensor)
+    return output
 
 
 def watch_in_place(model: Any, counted: Counted) -> Callable[[], None] | None:
@@ -73,7 +82,7 @@ def watch_in_place(model: Any, counted: Counted) -> Callable[[], None] | None:
     @functools.wraps(plain)
     def run(*args: Any, **kwargs: Any) -> Any:
         with counted(model, args, kwargs):
-            return plain(*args, **kwargs)
+            return marked(plain(*args, **kwargs))
 
     run._counted = True  # type: ignore[attr-defined]
     model._compiled_call_impl = run

@@ -19,11 +19,18 @@ import torch
 # passes cannot be counted by hooks inside of their graph.
 import torch._dynamo.eval_frame
 import transformers
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from transformers import TrainerCallback
 
 from flops_magic.gaps import guard
+from flops_magic.monitoring.backward_passes import BackwardCall
 from flops_magic.monitoring.meter import TrainerMeter
+from flops_magic.monitoring.module_calls import meeting_calls
 from flops_magic.monitoring.torch_compile import watching_compiled
+
+# tensors without values: gradients are taken of them, but nothing is trained
+_TRACED = (FakeTensor, FunctionalTensor)
 
 _ACTIVE: list[ActiveMeter] = []
 _ORIGINALS: list[tuple[Any, str, Any, bool]] = []
@@ -107,6 +114,7 @@ def patched_trainers(meter: TrainerMeter) -> Iterator[None]:
         _wrap_all()
     _ACTIVE.append(active)
     try:
+        meter.start()
         yield
     finally:
         _ACTIVE.remove(active)
@@ -129,8 +137,10 @@ def _wrap_all() -> None:
     if hasattr(trainer, "prediction_loop"):  # transformers 4
         _wrap(trainer, "prediction_loop", functools.partial(_for, "evaluation"))
     _wrap(generation, "generate", functools.partial(_for, "rollout"))
-    _wrap(torch.autograd, "backward", _watching_backward)
-    _wrap(transformers.PreTrainedModel, "__init__", _expecting)
+    # torch.autograd's own name for what both backward() and grad() call (2.8 to 2.13);
+    # without it a backward pass that is asked for by grad() would not be seen
+    _wrap(torch.autograd, "_engine_run_backward", _watching_backward)
+    _wrap(torch.nn.Module, "__call__", functools.partial(meeting_calls, _meters))
     compiled = functools.partial(watching_compiled, _meters)
     _wrap(torch._dynamo.eval_frame.OptimizedModule, "__call__", compiled)
 
@@ -150,16 +160,6 @@ def _unwrap_all() -> None:
             delattr(owner, name)
 
 
-def _expecting(call: Any) -> Any:
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        call(self, *args, **kwargs)
-        for meter in _meters():
-            with guard(meter.gap, "a model that is made"):
-                meter.registry.unregistered.expect(self)
-
-    return init
-
-
 def _watching_init(call: Any) -> Any:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         # TRL computes reference log-probabilities in here: watch the model before
@@ -167,7 +167,6 @@ def _watching_init(call: Any) -> Any:
         for meter in _meters():
             with guard(meter.gap, _NOT_WATCHED):
                 meter.watch_model(model, role="trained")
-            meter.registry.look_for_unregistered()
         with _purposes("setup"):
             call(self, *args, **kwargs)
         for active in list(_ACTIVE):
@@ -193,23 +192,39 @@ def _watching_train(call: Any) -> Any:
 
 
 def _watching_backward(call: Any) -> Any:
-    def backward(*args: Any, **kwargs: Any) -> Any:
+    def backward(
+        tensors: Any,
+        grad_tensors: Any,
+        retain_graph: Any,
+        create_graph: Any,
+        inputs: Any,
+        *more: Any,
+        **named: Any,
+    ) -> Any:
+        given = (tensors, grad_tensors, retain_graph, create_graph, inputs, *more)
+        # a backward pass inside of another one is a part of it: reentrant checkpointing
+        inside = torch._C._current_graph_task_id() != -1
+        if inside or any(isinstance(tensor, _TRACED) for tensor in tensors):
+            return call(
+                *given, **named
+            )  # a dry walk of our own, or a graph in the making
+        asked = BackwardCall(tuple(tensors), bool(create_graph), tuple(inputs or ()))
         with ExitStack() as stack:
             for meter in _meters():
-                stack.enter_context(_counted_backward(meter))
-            return call(*args, **kwargs)
+                stack.enter_context(_counted_backward(meter, asked))
+            return call(*given, **named)
 
     return backward
 
 
 @contextmanager
-def _counted_backward(meter: TrainerMeter) -> Iterator[None]:
+def _counted_backward(meter: TrainerMeter, asked: BackwardCall) -> Iterator[None]:
     """Count a backward pass; what the meter raises is a gap, what torch raises is not.
 
     A plain ``with`` would let an error of the meter out between two of the user's.
     """
     where = "a backward pass"
-    block = meter.backward()
+    block = meter.backward(asked)
     with guard(meter.gap, where):
         block.__enter__()
     try:

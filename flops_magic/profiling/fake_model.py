@@ -57,6 +57,7 @@ class FakeModel:
         input_grads: whether the embeddings' output is made to require a gradient.
         repeats: groups of layers that cost the same.
         notes: what a reader of the profile must know.
+        merged: whether the adapters are merged, so that they cost nothing.
         live: whether it copies a live model, whose run can be counted live instead.
         step: positions that the rows of probes are a multiple of; 1 for any number.
         masks: kind of attention mask that walks pass, one of ``MASKS``.
@@ -73,6 +74,7 @@ class FakeModel:
     input_grads: bool = False
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = ()
+    merged: bool = False
     live: bool = False
     step: int = 1
     masks: str = "square"
@@ -196,7 +198,7 @@ class FakeModel:
             return self.model(**inputs).logits
 
     def reach_inputs(self) -> None:
-        """Let backward passes go down to the embeddings, whatever is frozen."""
+        """Make backward passes reach the embeddings, frozen layers or not."""
         if not self.input_grads:
             self.input_grads = True
             self.repeats = find_repeats(self.base, True)

@@ -47,7 +47,7 @@ class Media:
 def parse_media(
     images: int | None, image_size: str | None, audio_s: float | None
 ) -> Media:
-    """Return what a user says of a sequence's images and sound.
+    """Return a sequence's images and sound, read from a user's options.
 
     Args:
         images: images a sequence; None or 0 for none.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,16 @@ import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from flops_magic.errors import InputError, MissingPackageError, UnsupportedModelError
+from flops_magic.errors import InputError, UnsupportedModelError
 from flops_magic.flops.profile import METHODS
+from flops_magic.profiling.adapters import (
+    adapter_notes,
+    freeze_all_but,
+    with_live_adapters,
+    with_lora,
+)
 from flops_magic.profiling.fake_model import FakeModel
 from flops_magic.profiling.model_setup import (
-    LiveSetup,
     live_setup,
     parameter_names_match,
 )
@@ -39,9 +43,6 @@ TEXT_ALONE = (
     "The profile of a model that sees or hears describes its passes on text alone: "
     "what images (--images) and sound (--audio-s) cost is not in it."
 )
-# peft puts no adapters on these modules of them (peft.tuners.tuners_utils)
-# tried with peft 0.21: for these kernels take the weight itself, past its adapter
-_WITHOUT_OUT_PROJ = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
 
 
 def fake_model_of(
@@ -69,15 +70,16 @@ def fake_model_of(
         warnings.simplefilter("ignore")
         model = _fake_model(config, live.model_class if live else None)
         if live and live.adapters:
-            model = _with_live_adapters(model, live)
+            model = with_live_adapters(model, live)
             method = "qlora" if live.quantized else "lora"
         if live:
-            parameter_names_match(model, live)
+            inside = live.adapters and not live.wrapped
+            parameter_names_match(model.get_base_model() if inside else model, live)
         if not (live and live.adapters):
             if method in ("lora", "qlora"):
-                model = _with_lora(model, lora_rank, lora_targets)
+                model = with_lora(model, lora_rank, lora_targets)
             elif method == "spectrum":
-                _freeze_all_but(model, trainable)
+                freeze_all_but(model, trainable)
             elif live and live.frozen:
                 method = "spectrum"
     options = live.checkpointing if live else None
@@ -95,7 +97,8 @@ def fake_model_of(
         checkpointing=options,
         checkpointed=live.checkpointed if live else None,
         input_grads=input_grads,
-        notes=(*put_stand_ins(model), *_adapter_notes(model)),
+        notes=(*put_stand_ins(model), *adapter_notes(model)),
+        merged=bool(live and live.merged),
         live=live is not None,
     )
     if hears_or_sees(config):
@@ -154,7 +157,8 @@ def _fake_model(config: Any, model_class: Any) -> Any:
             config, attn_implementation="eager", dtype=dtype
         )
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        # all lines in one: the second names a missing package (timm, for Gemma 3n)
+        reason = " ".join(str(error).split())[:200]
         raise UnsupportedModelError(
             f"{type(config).__name__} cannot be built as a language model: "
             f"{type(error).__name__}: {reason}"
@@ -213,108 +217,6 @@ def _to_fake(model: Any) -> None:
             for name, tensor in list(tensors.items()):
                 if isinstance(tensor, torch.Tensor):
                     tensors[name] = fake(tensor)
-
-
-def _with_live_adapters(model: Any, live: LiveSetup) -> Any:
-    from peft import get_peft_model
-
-    (first, config), *rest = [
-        (name, copy.deepcopy(config)) for name, config in live.adapters.items()
-    ]
-    if any(getattr(one, "is_prompt_learning", False) for one in live.adapters.values()):
-        raise UnsupportedModelError(
-            f"{type(model).__name__} reads virtual tokens of {config.peft_type}, more "
-            "than it is given, so its passes are longer than its rows; count it live "
-            "with `%%flops_track --model`"
-        )
-    wrapped = get_peft_model(
-        model, config, adapter_name=first, autocast_adapter_dtype=False
-    )
-    for name, other in rest:
-        wrapped.add_adapter(name, other)
-    if live.active_adapter is not None:
-        wrapped.set_adapter(live.active_adapter)
-    return wrapped
-
-
-def _with_lora(model: Any, rank: int, targets: str | Sequence[str]) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise MissingPackageError(
-            "LoRA needs peft; run pip install 'flops-magic[trl]'"
-        ) from error
-    if rank < 1:
-        raise InputError(f"lora_rank={rank!r} is not a rank; pass 1 or more")
-    two = getattr(model.config, "is_encoder_decoder", False)
-    task: str | None = "SEQ_2_SEQ_LM" if two else "CAUSAL_LM"
-    if not hasattr(model, "prepare_inputs_for_generation"):
-        task = None  # encoders: peft's wrappers for language models ask for it
-    chosen = targets if isinstance(targets, str) else list(targets)
-    setup = LoraConfig(r=rank, target_modules=chosen, task_type=task)
-    if chosen == "all-linear" and model.config.model_type in _WITHOUT_OUT_PROJ:
-        setup.exclude_modules = {"out_proj"}
-    try:
-        return get_peft_model(model, setup, autocast_adapter_dtype=False)
-    except ValueError as error:
-        if "incompatible" in str(error):
-            raise InputError(
-                f"peft puts no adapters on 'out_proj' or 'conv1d' of "
-                f"{type(model).__name__}; leave them out of {targets!r}"
-            ) from error
-        raise InputError(
-            f"no module of {type(model).__name__} is named {targets!r}; pass "
-            "'all-linear' or names such as ['q_proj', 'v_proj']"
-        ) from error
-
-
-def _adapter_notes(model: Any) -> tuple[str, ...]:
-    """Say where all-linear adapters are not on all linear layers."""
-    setups = getattr(model, "peft_config", {}).values()
-    spared = any(
-        "out_proj" in (getattr(one, "exclude_modules", None) or ()) for one in setups
-    )
-    note = "peft puts no adapters on out_proj of this model; the other linears have one"
-    return (note,) if spared else ()
-
-
-def _freeze_all_but(model: Any, trainable: Sequence[str] | None) -> None:
-    if not trainable:
-        raise InputError(
-            "spectrum trains some parameters only; pass their names or patterns as "
-            "trainable=[…], or the YAML that Spectrum wrote"
-        )
-    patterns = _patterns(trainable)
-    found = set()
-    for name, parameter in model.named_parameters():
-        hits = [pattern for pattern in patterns if pattern.search(name)]
-        parameter.requires_grad_(bool(hits))
-        found.update(hits)
-    if missing := [p.pattern for p in patterns if p not in found]:
-        raise InputError(f"no parameter of {type(model).__name__} matches {missing}")
-
-
-def _patterns(trainable: Sequence[str]) -> list[re.Pattern[str]]:
-    """Return patterns, also those in a YAML file that Spectrum wrote."""
-    found: list[str] = []
-    for one in trainable:
-        if not one.endswith((".yaml", ".yml")):
-            found.append(one)
-            continue
-        try:
-            import yaml
-
-            tree = yaml.safe_load(Path(one).read_text(encoding="utf-8"))
-            found += [str(line) for line in tree["unfrozen_parameters"]]
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise InputError(
-                f"cannot read {one!r} as a file that Spectrum wrote "
-                f"({type(error).__name__}); it needs a list under 'unfrozen_parameters'"
-            ) from error
-    try:
-        return [re.compile(pattern) for pattern in found]
-    except re.error as error:
-        raise InputError(f"cannot read pattern {error.pattern!r}: {error}") from error
 
 
 def _config_parts(config: Any) -> list[Any]:

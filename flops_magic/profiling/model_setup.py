@@ -18,13 +18,15 @@ _PACKED = ("Params4bit", "Int8Params", "AffineQuantizedTensor", "TorchAOBaseTens
 
 @dataclass(frozen=True)
 class LiveSetup:
-    """What has to be built again to cost what a live model costs.
+    """The parts of a live model that its fake twin needs to have the same cost.
 
     Attributes:
         model_class: class of the transformers model.
         config: its configuration.
         adapters: peft configurations by adapter name.
-        active_adapter: the adapter in use; None without adapters.
+        active_adapters: the adapters in use; empty without adapters.
+        merged: whether the adapters in use are merged into the weights.
+        wrapped: whether the adapters have a wrapper round the model.
         parameters: name to (logical shape or None if packed or sharded, trainable).
         quantized: whether weights are packed.
         checkpointing: arguments of the checkpoint function; None when off.
@@ -35,7 +37,9 @@ class LiveSetup:
     model_class: Any
     config: Any
     adapters: Mapping[str, Any]
-    active_adapter: str | None
+    active_adapters: tuple[str, ...]
+    merged: bool
+    wrapped: bool
     parameters: Mapping[str, tuple[tuple[int, ...] | None, bool]]
     quantized: bool
     checkpointing: dict[str, Any] | None
@@ -68,7 +72,23 @@ def unwrapped(model: Any) -> Any:
 def base_model(model: Any) -> Any:
     """Return the transformers model inside wrappers and adapters."""
     model = unwrapped(model)
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+    # a transformers model that was given adapters without a wrapper is its own base
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def works_outside(model: Any) -> bool:
+    """Whether adapters do work of their own outside of the model that they wrap.
+
+    Prompts are made there, and AdaLoRA multiplies its matrices for a term of its own.
+    """
+    config = getattr(model, "active_peft_config", None)
+    if config is None or getattr(config, "is_prompt_learning", False):
+        return config is not None
+    # peft's tuners call the model and do nothing else, but for those with a ``forward``
+    # of their own; tried: peft 0.21 (AdaLoRA, Poly, X-LoRA)
+    tuner = type(model.base_model)
+    owner = next((c for c in tuner.__mro__ if "forward" in vars(c)), tuner)
+    return owner.__name__ != "BaseTuner"
 
 
 def live_setup(model: Any) -> LiveSetup:
@@ -85,7 +105,13 @@ def live_setup(model: Any) -> LiveSetup:
             f"{type(base).__name__} is not a transformers model, so it cannot be built "
             "again from a configuration; its operations are not counted"
         )
+    if works_outside(model):
+        raise UnsupportedModelError(
+            f"the adapters of {type(base).__name__} do work of their own outside of "
+            "it, which no walk of it sees; its operations are counted live"
+        )
     adapters = dict(getattr(model, "peft_config", {}))
+    active, merged = _adapters_in_use(base) if adapters else ((), False)
     checkpointed = {
         name: module
         for name, module in base.named_modules()
@@ -99,12 +125,14 @@ def live_setup(model: Any) -> LiveSetup:
         model_class=_plain_class(type(base)),
         config=base.config,
         adapters=adapters,
-        active_adapter=_active_adapter(model) if adapters else None,
+        active_adapters=active,
+        merged=merged,
+        wrapped=model is not base,
         parameters=parameters,
         quantized=getattr(base.config, "quantization_config", None) is not None,
-        checkpointing=_checkpoint_options(checkpointed),
+        checkpointing=_all_checkpoint_options(checkpointed),
         checkpointed=frozenset(checkpointed),
-        input_grads=_input_grads(model, base),
+        input_grads=input_grads(base, input_embeddings(base)),
     )
 
 
@@ -144,12 +172,26 @@ def _plain_class(cls: type) -> type:
     return next(c for c in cls.__mro__ if not c.__name__.startswith("FSDP"))
 
 
-def _active_adapter(model: Any) -> str | None:
-    active = getattr(model, "active_adapter", None)
-    return active if isinstance(active, str) else next(iter(active or ()), None)
+def _adapters_in_use(base: Any) -> tuple[tuple[str, ...], bool]:
+    """Return the adapters that the layers use, and whether they are merged.
+
+    Raises:
+        UnsupportedModelError: when the layers differ.
+    """
+    # peft's layers and their flags; tried: peft 0.21. Without them no adapter is
+    # taken to be in use, and the flags of the parameters no longer agree
+    layers = [m for m in base.modules() if hasattr(m, "merged_adapters")]
+    active = {tuple(layer.active_adapters) for layer in layers}
+    merged = {bool(layer.merged_adapters) for layer in layers}
+    if len(active) > 1 or len(merged) > 1:
+        raise UnsupportedModelError(
+            f"the layers of {type(base).__name__} use different adapters, or only some "
+            "of them are merged; its operations are counted live"
+        )
+    return next(iter(active), ()), True in merged
 
 
-def _checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
+def _all_checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
     if not modules:
         return None
     for module in modules.values():
@@ -157,12 +199,17 @@ def _checkpoint_options(modules: Mapping[str, Any]) -> dict[str, Any] | None:
         # the options. Without it the newer default is assumed, use_reentrant=False.
         function = getattr(module, "_gradient_checkpointing_func", None)
         if isinstance(function, partial):
-            reentrant = function.keywords.get("use_reentrant", False)
-            return {"use_reentrant": bool(reentrant)}
-    return {"use_reentrant": False}
+            return checkpoint_options(function)
+    return checkpoint_options(None)
 
 
-def _input_grads(model: Any, base: Any) -> bool:
+def checkpoint_options(function: Any) -> dict[str, Any]:
+    """Return the arguments of a module's checkpoint function that change its cost."""
+    given = function.keywords if isinstance(function, partial) else {}
+    return {"use_reentrant": bool(given.get("use_reentrant", False))}
+
+
+def input_grads(base: Any, embeddings: Any) -> bool:
     """Whether ``enable_input_require_grads`` has been called, by anyone."""
     # Private in transformers: one hook in 4.57.6; in 5.23 a list, and its first hook.
     # Without them the hooks' own names below still tell.
@@ -170,7 +217,6 @@ def _input_grads(model: Any, base: Any) -> bool:
         base, "_require_grads_hooks", None
     ):
         return True
-    embeddings = input_embeddings(base)
     return any(
         getattr(hook, "__name__", "") == "make_inputs_require_grad"
         or getattr(hook, "__name__", "") == "make_inputs_require_grads"
@@ -182,7 +228,7 @@ def _input_grads(model: Any, base: Any) -> bool:
 
 def parameter_counts(model: Any) -> tuple[int, int, str]:
     """Return how many parameters there are, how many train, and the method's name."""
-    sizes = {p: _logical_size(p) for p in model.parameters()}
+    sizes = {p: logical_size(p) for p in model.parameters()}
     trains = sum(n for p, n in sizes.items() if p.requires_grad)
     total = sum(sizes.values())
     # Private in peft, tried with 0.21: every tuner layer has it. Without it, adapters
@@ -191,7 +237,7 @@ def parameter_counts(model: Any) -> tuple[int, int, str]:
     return total, trains, "lora" if adapters else METHOD[trains == total]
 
 
-def _logical_size(parameter: Any) -> int:
+def logical_size(parameter: Any) -> int:
     """Return a parameter's number of elements, unpacked and unsharded."""
     state = getattr(parameter, "quant_state", None)
     shape = getattr(state, "shape", None) or getattr(parameter, "ds_shape", None)

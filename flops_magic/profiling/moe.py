@@ -1,4 +1,4 @@
-"""What a configuration says of experts: how many there are, how many a token uses."""
+"""Experts of a configuration: their number, and how many of them a token uses."""
 
 from __future__ import annotations
 

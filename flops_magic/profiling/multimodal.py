@@ -29,11 +29,12 @@ from torch.utils._pytree import tree_leaves
 
 from flops_magic.errors import InputError, UnsupportedModelError
 from flops_magic.flops.profile import FlopsProfile
+from flops_magic.profiling.apart import apart_from_the_caller
 from flops_magic.profiling.fake_model import FakeModel
 from flops_magic.profiling.media import Media
 from flops_magic.profiling.model_builder import TEXT_ALONE, fake_model_of
 from flops_magic.profiling.op_counter import OperationCounter
-from flops_magic.profiling.profiler import apart_from_the_caller, profile_fake_model
+from flops_magic.profiling.profiler import profile_fake_model
 
 
 def profile_with_media(
@@ -147,7 +148,7 @@ def _walk(
 
 
 def _fake(value: Any) -> Any:
-    """Return zeros for a shape; what is real stays so."""
+    """Return fake zeros for a shape; a real tensor stays real."""
     return torch.zeros(value) if isinstance(value, tuple) else value
 
 
@@ -165,7 +166,7 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
 def _image_inputs(
     plan: FakeModel, size: tuple[int, int] | None
 ) -> tuple[str, dict[str, Any]]:
-    """Return which function makes an image's features, and what it is given.
+    """Return the name of the function that makes image features, and its inputs.
 
     A tuple is the shape of a fake tensor: (1, C, H, W), or (patches, C·t·p·p) with grid
     of patches beside it, where a model takes images of any size.

@@ -33,7 +33,7 @@ _HARMLESS = re.compile(
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts FLOPs of everything that runs inside it, and names what it cannot.
+    """Counts the FLOPs of operations, and names those without a formula.
 
     Attributes:
         flops: FLOPs so far.
@@ -141,21 +141,3 @@ def contracts(name: str, namespace: str) -> bool:
         )
     plain = name.split(".", 1)[-1]
     return bool(_CONTRACTS.search(plain)) and not _HARMLESS.search(plain)
-
-
-class RecomputeCounter(OperationCounter):
-    """An operation counter that keeps recomputation inside a backward pass apart.
-
-    Attributes:
-        recompute: the part of ``flops`` that ran with gradients switched on.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.recompute = 0
-
-    def _count(self, *operation: Any) -> None:
-        before = self.flops
-        super()._count(*operation)
-        if torch.is_grad_enabled():
-            self.recompute += self.flops - before

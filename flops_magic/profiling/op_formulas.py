@@ -127,7 +127,7 @@ def _convolution_backward(
 
 
 def _scan(_: torch.Tensor, __: Any, flops: int) -> int:
-    """A stand-in of ``profiling.scan_costs`` says what it costs."""
+    """A stand-in of ``profiling.scan_costs`` carries its own FLOPs."""
     return int(flops)
 
 

@@ -24,20 +24,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from operator import add, sub
 from typing import Any
 
-import torch
-
-# Private in torch, tried with 2.13. Without it a walk would run under the caller's
-# dispatch modes: a meter or profiler would count the fake passes as real ones.
-from torch.utils._python_dispatch import _disable_current_modes
-
 from flops_magic.errors import ShapeFitError, UnsupportedModelError
 from flops_magic.flops.profile import FlopsProfile, PassCost
+from flops_magic.profiling.apart import apart_from_the_caller
 from flops_magic.profiling.cost_steps import walk_in_steps
 from flops_magic.profiling.fake_model import MASKS, FakeModel
 from flops_magic.profiling.fit import solve, solve_two_lengths
@@ -48,7 +43,7 @@ from flops_magic.profiling.probes import PROBES, TWO_LENGTH_PROBES, Probe
 
 @dataclass(frozen=True)
 class Walk:
-    """FLOPs of one forward and one backward pass, and what had no formula."""
+    """FLOPs of one forward and one backward pass, and operations without a formula."""
 
     forward: int
     backward: int
@@ -99,17 +94,6 @@ def profile_model(
         return profile_fake_model(plan)
 
 
-@contextmanager
-def apart_from_the_caller() -> Iterator[None]:
-    """Run the walks, and the building for them, apart from the caller's modes.
-
-    The caller's own modes, such as a profiler, do not see the walk; and where the
-    caller takes no gradients, the walk still does.
-    """
-    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
 def profile_reached(model: Any) -> FlopsProfile:
     """Return a live model's profile if its inputs required a gradient.
 
@@ -124,15 +108,18 @@ def profile_reached(model: Any) -> FlopsProfile:
 
 def profile_fake_model(plan: FakeModel) -> FlopsProfile:
     """Walk a fake model and return its profile."""
-    costs, unknown = _first_costs(plan)
-    if plan.has_adapters:
+    with plan.adapters_disabled() if plan.merged else nullcontext():
+        costs, unknown = _first_costs(plan)
+        if plan.checkpointing is not None:
+            again, _ = _costs(plan, checkpointing=True)
+            costs["recompute"] = _combine(sub, again["backward"], costs["backward"])
+    if plan.merged:
+        costs["forward_without_adapters"] = costs["forward"]
+    elif plan.has_adapters:
         with plan.adapters_disabled():
             bare, more = _costs(plan, checkpointing=False, forward_only=True)
         costs["forward_without_adapters"] = bare["forward"]
         unknown |= more
-    if plan.checkpointing is not None:
-        again, _ = _costs(plan, checkpointing=True)
-        costs["recompute"] = _combine(sub, again["backward"], costs["backward"])
     return FlopsProfile(
         model_class=plan.model_class,
         method=plan.method,

@@ -109,7 +109,7 @@ def _(like: torch.Tensor, shape: list[int], flops: int) -> torch.Tensor:
 
 
 class _Scan(torch.autograd.Function):
-    """A tensor that depends on the inputs of a scan, and costs what the scan costs."""
+    """A tensor with the inputs, the gradients and the cost of a scan."""
 
     @staticmethod
     def forward(

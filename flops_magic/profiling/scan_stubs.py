@@ -101,7 +101,7 @@ def _swap_functions(module: Any) -> str:
 
 
 def _swap_inline(module: Any) -> str:
-    """Replace what transformers keeps in attributes or writes inline."""
+    """Replace scans that transformers keeps in attributes or writes inline."""
     if hasattr(module, "chunk_gated_delta_rule"):
         module.chunk_gated_delta_rule = scan_costs.delta_rule
         module.causal_conv1d_fn = None  # its torch code takes the convolution's module

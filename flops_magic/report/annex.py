@@ -47,7 +47,7 @@ def form_blocks(items: tuple[Item, ...]) -> tuple[Block, ...]:
 
 
 def notification_section(due: Notification) -> Section:
-    """Return what a notification would contain."""
+    """Return the draft of a notification's content."""
     rows = [
         ("Triggered by", due.triggered_by),
         ("Compute (two significant figures)", due.flops),
@@ -133,7 +133,7 @@ def methodology_sections(made: Documentation) -> Iterator[Section]:
 
 
 def evidence_sections(made: Documentation) -> Iterator[Section]:
-    """Yield how to verify what the report rests on."""
+    """Yield the digests of the records, and how to verify them."""
     yield Section(
         "Evidence, and how to verify it",
         (

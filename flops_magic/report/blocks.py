@@ -19,7 +19,7 @@ _BLANKS = re.compile("[\t\r\n\u2028\u2029]+")
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, what cannot be printed replaced by U+FFFD.
+    """Return a text on one line, unprintable characters replaced by U+FFFD.
 
     Overrides of the writing direction are replaced too: they can turn a sentence round.
     """
@@ -71,7 +71,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing, and what it shows in words.
+    """A drawing, and the same in words.
 
     Attributes:
         svg: safe to embed as it is.

@@ -1,6 +1,6 @@
 """A report as JSON: the form's fields by audience, and exact integers beside them.
 
-Counts are decimal text, as in records. There is no official schema; this one is
+Counts are decimal text, as in records. No official schema exists; this one is
 ``flops_magic.report.v1``. The tree for a single audience holds that audience's form and
 nothing else of the figures.
 """

@@ -64,12 +64,12 @@ class Member:
         A journal ends some seconds before its run did.
         """
         whole = self.record.run.outcome != "recovered"
-        return whole and self.record.complete and not unknown_operations(self.record)
+        return whole and not self.record.completeness.unseen
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """The runs that led to one model, and what they come to.
+    """The runs that led to one model, their sum, and the decision on it.
 
     Attributes:
         members: in order of their start; at least one.
@@ -145,7 +145,7 @@ def lineage(records: Iterable[tuple[str, AuditRecord]]) -> Lineage:
 def _once(
     unique: dict[str, AuditRecord],
 ) -> tuple[dict[str, AuditRecord], dict[str, str], list[str]]:
-    """Return one record for each run, the run of every digest, and what to remark."""
+    """Return one record for each run, the run of every digest, and remarks."""
     of_run = {sha256: record.run.id for sha256, record in unique.items()}
     kept: dict[str, AuditRecord] = {}
     remarks = []
@@ -232,7 +232,7 @@ def _judged(members: tuple[Member, ...]) -> tuple[Decision | None, str]:
         )
     # A lower bound over the line is over it; a lower bound below it says nothing.
     decided = judged is not None and judged.verdict != "over"
-    lacking = [member.name for member in members if not member.record.complete]
+    lacking = [m.name for m in members if m.record.completeness.unseen]
     if decided and lacking:
         return None, (
             f"the models of run {', '.join(lacking)} could not all be counted, so the "

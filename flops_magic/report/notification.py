@@ -43,7 +43,7 @@ class Notification:
 
 
 def notification(made: Documentation) -> Notification | None:
-    """Return what would be notified; None where the verdict asks for none.
+    """Return the content of a notification; None where the verdict asks for none.
 
     Only for an original with systemic risk whose line is crossed (rows 4 and 5).
     """

@@ -178,7 +178,7 @@ def _executive(made: Documentation) -> Section:
 
 
 def _compared(made: Documentation, decision: Decision | None) -> Table:
-    """Return what was compared with what, to the last digit."""
+    """Return the compared figures, to the last digit."""
     flops = made.lineage.flops
     bound = made.at_least
     rows = [

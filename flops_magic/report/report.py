@@ -183,7 +183,7 @@ def report_on(
 
 
 def _kind_of(output: str | Path | None) -> str:
-    """Return the format that a file's ending says; md without a file."""
+    """Return the format of a file's ending; md without a file."""
     if output is None:
         return "md"
     ending = Path(output).suffix.lower().removeprefix(".")

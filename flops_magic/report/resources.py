@@ -48,7 +48,7 @@ class Resources:
 
 
 def resources(lineage: Lineage) -> Resources:
-    """Return what the runs of a lineage used."""
+    """Return the time, devices, energy and tokens of a lineage's runs."""
     members = lineage.members
     wall_clock_s, overlapping = _wall_clock(members)
     device_s: dict[str, Fraction] = {}
@@ -104,7 +104,7 @@ def devices_of(member: Member) -> tuple[Device, ...]:
 
 
 def hardware_gaps(member: Member) -> tuple[str, ...]:
-    """Return what the sensors could not read in a run."""
+    """Return the gaps of a run's sensors."""
     hardware = member.record.hardware
     return hardware.gaps or () if hardware else ()
 

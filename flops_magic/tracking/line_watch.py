@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from flops_magic.errors import InputError
-from flops_magic.gaps import guard
+from flops_magic.gaps import Concern, guard
 from flops_magic.tracking.moment import Moment, RunJudge
 from flops_magic.tracking.progress import Progress
 from flops_magic.tracking.stop_rule import StopAt
@@ -81,12 +81,14 @@ class LineWatch:
         return True
 
     def stepped(self, moment: Moment) -> None:
-        """Look where the run is after a step; tell the meter where it has to stop."""
+        """Compare a step with the line; set the stop flag where the run must stop."""
         if self.stop_at is not None and self._meter.steps:
             now, reason = self._judge.everywhere(moment)
             if now is None or not now.line:
                 why = reason if now is None else now.line_text
-                self._meter.gap("stop_at", f"nothing to stop at: {why}")
+                self._meter.gap(
+                    "stop_at", f"nothing to stop at: {why}", Concern.DISPLAY
+                )
             elif self._rule.stepped(now, self._meter.steps):
                 # A flag, not an exception: the Trainer saves a checkpoint and ends as
                 # planned.
@@ -106,6 +108,7 @@ class LineWatch:
             self._meter.gap(
                 "stop_at",
                 f"training went on for {more} steps after it was told to stop",
+                Concern.DISPLAY,
             )
             return outcome
         return "stopped" if outcome == "completed" else outcome

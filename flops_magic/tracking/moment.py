@@ -101,7 +101,7 @@ class RunJudge:
         return Moment(progress, now, undecided)
 
     def everywhere(self, moment: Moment) -> tuple[Comparison | None, str]:
-        """Return the comparison of what all processes did; all of them call this.
+        """Return the comparison for all processes together; each of them calls this.
 
         Args:
             moment: this process's, which says it all where no other one trains.
@@ -114,7 +114,7 @@ class RunJudge:
         return self._compare(self._meter.flops_everywhere() + self.declared)
 
     def decide(self, flops: FlopTotals) -> tuple[Decision | None, str]:
-        """Return the decision on FLOPs, what is declared among them, or why none is."""
+        """Return the decision on FLOPs that include declared ones, or a reason."""
         facts = self._facts(flops)
         if isinstance(facts, str):
             return None, facts
@@ -128,7 +128,7 @@ class RunJudge:
         return compare(facts), ""
 
     def _facts(self, flops: FlopTotals) -> Facts | str:
-        """Return what a decision today rests on, or why there is none.
+        """Return the facts of a decision made today, or the reason for having none.
 
         The day counts, since a notification has to follow within days of it.
         """
@@ -139,7 +139,7 @@ class RunJudge:
         return facts_of(known, flops.direct, flops.cumulative, day)
 
     def _original_facts(self, rules_version: str) -> OriginalFacts | str:
-        """Return what is known of the original, or why too little is."""
+        """Return the facts of the original, or the reason why they do not suffice."""
         ask, meter = self._original, self._meter
         # Name and size become known when the model first runs; asking for them only
         # where the answer needs them keeps a step free of look-ups.

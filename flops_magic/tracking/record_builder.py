@@ -1,8 +1,8 @@
-"""The record of a run, as far as it has come: what the meter saw, judged."""
+"""The record of a run so far: the meter's counts, and the decision on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ def record_of(
     judge: Judge,
     declared: Mapping[str, int],
     hardware: Hardware | None,
+    unseen: Sequence[str] = (),
 ) -> AuditRecord:
     """Return the record of a run.
 
@@ -49,6 +50,7 @@ def record_of(
         judge: returns the decision on FLOPs, or why there is none.
         declared: FLOPs that the user declares, by reason.
         hardware: what the devices did; None while the run lasts.
+        unseen: gaps in what child processes reported.
     """
     models = meter.models()
     flops = sum(
@@ -62,20 +64,16 @@ def record_of(
         legacy=legacy_figure(models),
         data=TrainingData(**meter.facts, **sagemaker_job()),
         hardware=hardware,
-        assumptions=assumptions_of(models),
+        assumptions=assumptions_of(models, meter.trained_models()),
         uncertainty=UNCERTAINTY,
-        gaps=tuple(meter.gaps),
+        gaps=(*meter.gaps, *unseen),
         versions=versions(),
+        unseen=(*meter.unseen(), *unseen),
     )
     decision, reason = judge(flops)
-    # A lower bound over the line is over it. Below it, the part that was not counted
-    # could cross it, so there is no verdict.
-    if decision and not record.complete and decision.verdict != "over":
-        decision = None
-        reason = (
-            f"the operations of {', '.join(meter.uncounted())} could not be counted, "
-            "so the total is a lower bound; see the gaps"
-        )
+    seen = record.completeness
+    if decision and seen.verdict(decision.verdict) != decision.verdict:
+        decision, reason = None, f"{seen.reason}. {seen.remedy}"
     return replace(record, decision=decision, undecided=reason)
 
 
@@ -91,14 +89,27 @@ def legacy_figure(models: tuple[ModelUse, ...]) -> LegacyFigure | None:
     return LegacyFigure(total, trainable, tokens, lora_pd(total, trainable, tokens))
 
 
-def assumptions_of(models: tuple[ModelUse, ...]) -> tuple[str, ...]:
-    """Return what a count of these models rests on."""
+def assumptions_of(
+    models: tuple[ModelUse, ...], trained_models: int = 1
+) -> tuple[str, ...]:
+    """Return what a count of these models rests on.
+
+    Args:
+        models: what ran; a model that was set up anew on the way is in it once for
+            each set-up.
+        trained_models: how many models were trained.
+    """
     trained = [use for use in models if use.role == "trained"]
     lines = []
-    if len(trained) > 1:
+    if trained_models > 1:
         lines.append(
-            f"{len(trained)} models were trained; their compute is added up and held "
+            f"{trained_models} models were trained; their compute is added up and held "
             "against one original."
+        )
+    if len(trained) > trained_models:
+        lines.append(
+            "What trains changed during the run; each pass is priced by what trained "
+            f"when it ran, in {len(trained)} segments with a profile each."
         )
     unknown = sorted(
         {op for use in models if use.profile for op in use.profile.unknown_ops}

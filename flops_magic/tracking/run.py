@@ -28,7 +28,7 @@ from flops_magic.evidence.hardware import Hardware
 from flops_magic.evidence.journal import Journal
 from flops_magic.evidence.record import AuditRecord, Outcome, Run
 from flops_magic.evidence.seal import Sealed, seal
-from flops_magic.gaps import guard
+from flops_magic.gaps import Concern, guard
 from flops_magic.monitoring.nvml import NvmlPoller
 from flops_magic.tracking.line_watch import LineWatch
 from flops_magic.tracking.moment import RunJudge
@@ -36,6 +36,7 @@ from flops_magic.tracking.progress import Progress
 from flops_magic.tracking.record_builder import record_of
 
 if TYPE_CHECKING:
+    from flops_magic.monitoring.child_processes.children import ChildProcesses
     from flops_magic.monitoring.meter import Step, TrainerMeter
 
 # How much a killed process loses, at about the time of one step more.
@@ -102,6 +103,7 @@ class TrackedRun:
         """
         self._started_at, self._began_s = _now(), self.clock()
         self.meter = _new_meter()
+        self._children = _children_of(self.meter, self._forked)
         self._judge = RunJudge(
             self.original,
             self.meter,
@@ -114,6 +116,8 @@ class TrackedRun:
         self.meter.on_training = self._line.training_begins
         # what fails in here takes back what was patched before it
         with ExitStack() as undo:
+            undo.callback(self._children.finish, completed=False)
+            self._children.start()
             undo.enter_context(_patches(self.meter))
             if self.models is not None:
                 undo.enter_context(_loop_patches(self.meter, self.models))
@@ -148,6 +152,7 @@ class TrackedRun:
             return self.record
         with guard(self.meter.gap, "the last passes"):
             self.meter.settle()
+        self._children.finish(completed=outcome == "completed")
         self._resources.close()
         self._hardware = self._poller.stop()
         now = self._judge.moment().progress
@@ -170,7 +175,7 @@ class TrackedRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish; whatever was raised passes on unchanged."""
+        """Finish; an error of the block is raised on, unchanged."""
         if kind is None:
             self.finish("completed")
         else:
@@ -196,7 +201,7 @@ class TrackedRun:
         return self._judge.moment(outcome=outcome).progress
 
     def _stepped(self, step: Step) -> None:
-        """Hold a step against the line once, and hand on what was found."""
+        """Compare a step with the line once, and hand the result on."""
         # what waits on the device is in the figure only after it was read
         moment = self._judge.moment(self.meter.now() if self._line.reads() else step)
         self._line.stepped(moment)
@@ -204,7 +209,7 @@ class TrackedRun:
         now_s = self.clock()
         if self._journal and now_s - self._journaled_s >= _JOURNAL_EVERY_S:
             self._journaled_s = now_s
-            with guard(self.meter.gap, "the journal"):
+            with guard(self.meter.about(Concern.FILE), "the journal"):
                 self._journal.save(seal(self._record("recovered")))
 
     def _tick(self) -> None:
@@ -215,8 +220,7 @@ class TrackedRun:
     def _quietly(self, act: Callable[[Display], None]) -> None:
         if self.display is None:
             return
-        # The ticker and the training thread both update the display.
-        with self._lock, guard(self.meter.gap, "the display"):
+        with self._lock, guard(self.meter.about(Concern.DISPLAY), "the display"):
             act(self.display)
 
     def _elapsed_s(self) -> float:
@@ -231,8 +235,8 @@ class TrackedRun:
             ended_at=_now(),
             elapsed_s=Decimal(f"{self._elapsed_s():.3f}"),
             outcome=Outcome(outcome),
-            steps=self.meter.steps,
-            steps_planned=self.meter.steps_planned,
+            steps=self.meter.steps_everywhere,
+            steps_planned=self.meter.steps_planned_everywhere,
             source_sha256=self.source_sha256,
             stopped=self._line.reason if outcome == "stopped" else None,
             crossing_foreseen_at=self._line.crossing_foreseen_at,
@@ -243,7 +247,13 @@ class TrackedRun:
             judge=self._judge.decide,
             declared=self.declared,
             hardware=self._hardware,
+            unseen=self._children.gaps.lines,
         )
+
+    def _forked(self) -> None:
+        """In a forked child: the record, its files and its display are the parent's."""
+        self.display, self.folder, self._journal = None, None, None
+        self._poller = NvmlPoller()
 
     def _keep(self) -> bool:
         """Write ``flops_meter.json``; return whether that left a gap."""
@@ -253,7 +263,7 @@ class TrackedRun:
         if int(os.environ.get("RANK", "0")):
             return False  # the first process writes for all
         gaps = len(self.meter.gaps)
-        with guard(self.meter.gap, "flops_meter.json"):
+        with guard(self.meter.about(Concern.FILE), "flops_meter.json"):
             path = self.folder / "flops_meter.json"
             write_json(path, flops_meter(self.record, self.sealed))
             if self._journal:
@@ -276,6 +286,12 @@ def _new_meter() -> TrainerMeter:
     return TrainerMeter()
 
 
+def _children_of(meter: TrainerMeter, forked: Callable[[], None]) -> ChildProcesses:
+    from flops_magic.monitoring.child_processes.children import ChildProcesses
+
+    return ChildProcesses(meter, forked)
+
+
 def _patches(meter: TrainerMeter) -> Any:
     from flops_magic.monitoring.trainer_patches import patched_trainers
 
@@ -283,6 +299,6 @@ def _patches(meter: TrainerMeter) -> Any:
 
 
 def _loop_patches(meter: TrainerMeter, models: Callable[[], Mapping[str, Any]]) -> Any:
-    from flops_magic.monitoring.loop_patches import patched_loops
+    from flops_magic.monitoring.loop_patches import named_models
 
-    return patched_loops(meter, models)
+    return named_models(meter, models)

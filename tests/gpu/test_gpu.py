@@ -136,6 +136,7 @@ def test_the_hook_does_not_wait_for_the_device():
     meter = TrainerMeter()
     with patched_trainers(meter):
         monitor = meter.registry.adopt(model, role="trained")
+        monitor.price()
         with meter.purpose("train"):
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("error")
@@ -151,7 +152,7 @@ def test_the_hook_does_not_wait_for_the_device():
                 torch.cuda.set_sync_debug_mode("default")
             meter.read_device()
     assert meter.gaps == []
-    shapes = {row.shape: row.total for row in monitor.rows()}
+    shapes = {row.shape: row.total for row in meter.models()[0].histogram}
     assert shapes["2x128"].calls == 2
     assert shapes["packed"].pairs == 2 * 2 * 64 * 64
 

@@ -9,9 +9,11 @@ from flops_magic.attach import attach_to_trainers
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import check
+from flops_magic.flops.histogram import FlopTotals
 from flops_magic.monitoring.live_counter import MAX_SIGNATURES
 from flops_magic.monitoring.meter import TrainerMeter
-from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.model_monitor import Loop, ModelMonitor
+from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from flops_magic.profiling.op_counter import OperationCounter
 from tests import tiny
@@ -52,22 +54,30 @@ def watched(model, *, gaps=None, purpose="train"):
     def note(where, error):
         (gaps if gaps is not None else []).append(f"{where}: {error}")
 
-    monitor = ModelMonitor(
-        model, model, role="trained", purpose=lambda: purpose, on_gap=note
+    return ModelMonitor(
+        model,
+        model,
+        role="trained",
+        purpose=lambda: purpose,
+        clock=RegistrationClock(),
+        on_gap=note,
+        loop=Loop(),
     )
-    monitor.price()
-    assert monitor.segment.live_only
-    return monitor
 
 
 def totals(monitor):
-    return monitor.use().flops()
+    return sum((use.flops() for use in monitor.uses()), FlopTotals())
+
+
+def counter_of(monitor):
+    (counter,) = monitor.counters()
+    return counter
 
 
 def train(monitor, model, *inputs):
     with OperationCounter() as oracle:
         loss = sum(model(x).sum() for x in inputs)
-        with monitor.segment.counter.backward():
+        with counter_of(monitor).backward():
             loss.backward()
     return oracle.flops
 
@@ -83,7 +93,7 @@ def test_a_trainer_of_any_module_is_counted_and_its_record_holds(tmp_path):
         assert trainer.train().global_step == 3
     record = run.record
     assert (record.flops.forward, record.flops.backward) == (3 * LAYER, 3 * LAYER)
-    assert record.complete
+    assert record.completeness.whole
     assert record.gaps == ()
     assert any("Net was counted live" in line for line in record.assumptions)
     report = check(tmp_path / "flops_meter.json")
@@ -114,7 +124,7 @@ def test_a_signature_is_counted_once_and_reused():
     for _ in range(5):
         assert train(monitor, model, torch.ones(2, 4)) == 2 * LAYER
     assert (
-        len(monitor.segment.totals.costs) == 3
+        len(monitor.profile.costs) == 3
     )  # forward, backward and recompute of one shape
     assert totals(monitor).direct == 10 * LAYER
 
@@ -158,7 +168,7 @@ def test_recomputation_is_a_category_of_its_own(reentrant, again):
 
 def test_a_pass_without_gradients_has_no_backward_pass():
     model = Net().layer.eval()
-    monitor = watched(model, purpose=None)
+    monitor = watched(model, purpose="loop")
     with torch.no_grad():
         model(torch.ones(2, 4))
     found = totals(monitor)
@@ -169,7 +179,7 @@ def test_a_pass_whose_backward_never_came_is_said_to_be_other():
     model, gaps = Net().layer, []
     monitor = watched(model, gaps=gaps)
     model(torch.ones(2, 4))
-    monitor.segment.counter.settle()
+    counter_of(monitor).settle()
     assert totals(monitor).other == LAYER
     assert "no backward pass was seen" in gaps[0]
 
@@ -178,10 +188,10 @@ def test_a_backward_that_fails_passes_its_error_on_and_keeps_the_forward(tmp_pat
     model, gaps = Net().layer, []
     monitor = watched(model, gaps=gaps)
     loss = model(torch.ones(2, 4)).sum()
-    with pytest.raises(KeyboardInterrupt), monitor.segment.counter.backward():
+    with pytest.raises(KeyboardInterrupt), counter_of(monitor).backward():
         raise KeyboardInterrupt
     del loss
-    monitor.segment.counter.settle()
+    counter_of(monitor).settle()
     assert totals(monitor).other == LAYER
 
 
@@ -195,17 +205,18 @@ def test_a_forward_that_fails_leaves_no_cost_behind():
 
 def test_too_many_shapes_are_a_gap_and_no_total():
     model, gaps = torch.nn.Linear(1, 1), []
-    monitor = watched(model, gaps=gaps, purpose=None)
+    monitor = watched(model, gaps=gaps, purpose="loop")
     with torch.no_grad():
         for rows in range(1, MAX_SIGNATURES + 3):
             model(torch.ones(rows, 1))
-    assert monitor.segment.totals.lost == 2
+    assert monitor.segments()[0].lost == 2
+    assert monitor.uncounted
     assert "not counted" in gaps[0]
 
 
 def test_an_operation_without_a_formula_is_named():
     model = torch.nn.LSTM(4, 4)
-    monitor = watched(model, purpose=None)
+    monitor = watched(model, purpose="loop")
     with torch.no_grad():
         model(torch.ones(3, 4))
     profile = monitor.profile
@@ -252,3 +263,33 @@ def test_a_mixture_is_counted_exactly_with_either_transformers():
     # the mixture of the worked examples: 2 of 4 experts
     assert run.record.flops.direct == 3 * 56_819_712
     assert not run.record.gaps
+
+
+ADAPTERS = {
+    "AdaLoRA's own term": ("AdaLoraConfig", {"total_step": 10, "init_r": 4}),
+    "BOFT solves on meta tensors": ("BOFTConfig", {"boft_block_size": 4}),
+    "SHiRA draws its places": ("ShiraConfig", {"r": 4}),
+    "LoHa asks for values": ("LoHaConfig", {"r": 4}),
+    "C3A builds circulants": ("C3AConfig", {"block_size": 16}),
+    "prompts are made outside": ("PromptTuningConfig", {"num_virtual_tokens": 4}),
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), ADAPTERS.values(), ids=ADAPTERS)
+@pytest.mark.filterwarnings("ignore")
+def test_adapters_of_every_kind_are_counted_as_they_run(name, settings):
+    """Dry where the walk can, live where it raises, whatever it raises."""
+    peft = pytest.importorskip("peft")
+    where = {} if "Prompt" in name else {"target_modules": ["q_proj", "v_proj"]}
+    config = getattr(peft, name)(task_type="CAUSAL_LM", **where, **settings)
+    model = peft.get_peft_model(tiny.llama(), config)
+    ran = 0
+    with attach_to_trainers(model=model, original_flops="1e24") as run:
+        for length in (32, 16, 32):
+            tokens = torch.randint(0, 256, (2, length))
+            with OperationCounter() as oracle:
+                model(input_ids=tokens, labels=tokens).loss.backward()
+            ran += oracle.flops
+    assert run.record.flops.executed == ran
+    assert run.record.gaps == ()
+    assert run.record.complete

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from flops_magic.attach import attach_to_trainers
-from flops_magic.monitoring.loop_patches import patched_loops
+from flops_magic.monitoring.loop_patches import named_models
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
@@ -50,7 +50,7 @@ def test_a_pass_without_gradients_in_a_loop_is_evaluation():
 def test_a_model_that_the_block_makes_is_seen_from_its_first_call():
     names = {"model": None}
     meter = TrainerMeter()
-    with patched_trainers(meter), patched_loops(meter, lambda: names):
+    with patched_trainers(meter), named_models(meter, lambda: names):
         names["model"] = tiny.llama()
         step(names["model"])
         step(names["model"])
@@ -89,27 +89,31 @@ def test_an_accelerate_loop_is_counted():
 
 def test_a_name_that_is_never_called_leaves_a_gap():
     meter = TrainerMeter()
-    with patched_trainers(meter), patched_loops(meter, lambda: {"modle": None}):
+    with patched_trainers(meter), named_models(meter, lambda: {"modle": None}):
         step(tiny.llama())
     assert any("no model of that name was called" in gap for gap in meter.gaps)
 
 
-def test_a_name_bound_to_another_model_leaves_a_gap():
+def test_a_name_bound_to_another_model_counts_both():
     names = {"model": tiny.llama()}
     meter = TrainerMeter()
-    with patched_trainers(meter), patched_loops(meter, lambda: names):
+    with patched_trainers(meter), named_models(meter, lambda: names):
         step(names["model"])
         names["model"] = tiny.llama()
         step(names["model"], torch.optim.SGD(names["model"].parameters(), lr=0.1))
-    assert any("bound to another model" in gap for gap in meter.gaps)
+    assert meter.flops().direct == 2 * FULL_STEP
+    assert meter.gaps == []
 
 
-def test_flags_changed_on_the_way_leave_a_gap():
+def test_flags_changed_on_the_way_are_priced_as_they_were():
     model = tiny.llama()
     with attach_to_trainers(model=model, original_flops="1e24") as run:
         step(model)
         model.lm_head.requires_grad_(False)
-    assert any("frozen or unfrozen" in gap for gap in run.record.gaps)
+        step(model)
+    head = 2 * 64 * 64 * 256  # its weight's gradient: 2·T·h·V
+    assert run.record.flops.direct == 2 * FULL_STEP - head
+    assert run.record.gaps == ()
 
 
 def test_a_trainer_inside_such_a_block_reports_its_own_steps(tmp_path):
@@ -121,11 +125,12 @@ def test_a_trainer_inside_such_a_block_reports_its_own_steps(tmp_path):
 
 
 def test_leaving_restores_what_was_patched():
-    before = torch.nn.Module.__call__, torch.autograd.backward
+    before = torch.nn.Module.__call__, torch.autograd._engine_run_backward
     with attach_to_trainers(model=tiny.llama(), original_flops="1e24"):
         assert torch.nn.Module.__call__ is not before[0]
-        assert torch.autograd.backward is not before[1]
-    assert (torch.nn.Module.__call__, torch.autograd.backward) == before
+        assert torch.autograd._engine_run_backward is not before[1]
+    after = torch.nn.Module.__call__, torch.autograd._engine_run_backward
+    assert after == before
 
 
 def test_accumulating_with_accelerate_counts_passes_and_real_steps():
@@ -165,7 +170,8 @@ with attach_to_trainers(model=model, original_flops="1e24") as run:
     model(input_ids=ids, labels=ids).loss.backward()
 use, = run.record.models
 profile = use.profile
-print("counted", run.record.flops.direct, profile.parameters_total, profile.method)
+seen = (run.record.flops.direct, profile.parameters_total, profile.method)
+sys.stdout.write("counted %d %d %s\\n" % seen)  # in one piece: two processes write
 torch.distributed.destroy_process_group()
 """
 
@@ -190,7 +196,7 @@ def test_a_model_sharded_by_fsdp2_has_its_logical_size_and_cost(tmp_path):
 def test_everything_that_was_wrapped_is_put_back():
     wrapped = [
         (torch.nn.Module, "__call__"),
-        (torch.autograd, "backward"),
+        (torch.autograd, "_engine_run_backward"),
         (transformers.GenerationMixin, "generate"),
         (transformers.PreTrainedModel, "__init__"),
         (transformers.Trainer, "__init__"),

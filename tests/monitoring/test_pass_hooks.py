@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.model_monitor import ModelMonitor
-from flops_magic.monitoring.pass_hooks import PassHooks
+from flops_magic.monitoring.pass_hooks import PassHooks, entrances
+from flops_magic.monitoring.pass_reader import PassReader
+from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.profile_counter import ProfileCounter
 
 
 class Net(torch.nn.Module):
@@ -13,20 +15,16 @@ class Net(torch.nn.Module):
         return input_ids
 
 
-def watched(gaps):
-    model = Net()
+def watched(gaps, model=None, purpose=lambda: "train"):
+    """A model whose passes a profile is to price, and what they add up to."""
+    model, totals = model or Net(), PassTotals()
+    reader = PassReader(role="trained", purpose=purpose, adapters_on=lambda: True)
 
     def note(where, error):
         gaps.append(f"{where}: {error}")
 
-    monitor = ModelMonitor(
-        model, model, role="trained", purpose=lambda: "train", on_gap=note
-    )
-    return model, monitor
-
-
-def histogram(monitor):
-    return monitor.segment.totals.histogram
+    PassHooks(entrances(model), ProfileCounter(reader, totals).begin, note)
+    return model, totals
 
 
 ON_META = {
@@ -63,33 +61,33 @@ def test_what_reads_the_device_would_be_caught(read):
 
 
 def test_packed_positions_cost_the_sum_of_squares():
-    model, monitor = watched([])
+    model, totals = watched([])
     places = torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2, 3, 4]])  # sequences of 3, 2 and 5
     for _ in range(2):
         model(input_ids=torch.zeros(1, 10), position_ids=places)
     once = PassShape(1, 3, 10, 9 + 4 + 25, 6 + 3 + 15, 10)
-    assert histogram(monitor).total("train") == once + once
+    assert totals.histogram.total("train") == once + once
     assert once == PassShape.packed([3, 2, 5], positions=10)
 
 
 def test_packed_boundaries_leave_padding_a_sequence_of_its_own():
-    model, monitor = watched([])
+    model, totals = watched([])
     bounds = torch.tensor([0, 3, 5], dtype=torch.int32)
     model(input_ids=torch.zeros(1, 9), cu_seq_lens_q=bounds)
-    assert histogram(monitor).total("train") == PassShape.packed([3, 2], positions=9)
+    assert totals.histogram.total("train") == PassShape.packed([3, 2], positions=9)
 
 
 def test_positions_that_only_count_up_are_an_ordinary_batch():
-    model, monitor = watched([])
+    model, totals = watched([])
     model(input_ids=torch.zeros(2, 4), position_ids=torch.arange(4).expand(2, 4))
-    (row,) = histogram(monitor).rows()
+    (row,) = totals.histogram.rows()
     assert row.shape == "2x4"
     assert row.total == PassShape.dense(2, 4)
 
 
 def test_real_tokens_are_those_that_the_mask_leaves():
-    model, monitor = watched([])
+    model, totals = watched([])
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     model(input_ids=torch.zeros(2, 4), attention_mask=mask)
     model(input_ids=torch.zeros(2, 4))
-    assert monitor.segment.real_tokens() == 4 + 8
+    assert totals.real_tokens.total() == 4 + 8

@@ -10,11 +10,11 @@ import torch
 from flops_magic.attach import attach_to_trainers
 from flops_magic.flops.histogram import Histogram
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.loop_patches import patched_loops
+from flops_magic.monitoring.loop_patches import named_models
 from flops_magic.monitoring.meter import TrainerMeter
-from flops_magic.monitoring.model_monitor import ModelMonitor
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
+from tests.monitoring.test_pass_hooks import watched
 
 FORWARD, STEP = 12_582_912, 37_748_736
 
@@ -112,13 +112,6 @@ def test_a_tally_loses_nothing_to_threads():
     assert tally.total("train").calls == 40_000
 
 
-def watched(model, purpose, gaps):
-    def note(*gap):
-        gaps.append(gap)
-
-    return ModelMonitor(model, model, role="trained", purpose=purpose, on_gap=note)
-
-
 class Outer(torch.nn.Module):
     """A model with a backbone, as transformers names it."""
 
@@ -140,7 +133,7 @@ class Body(torch.nn.Module):
 def test_replicas_in_threads_count_each_slice_once():
     """``DataParallel`` copies the module with its hooks and calls it in threads."""
     model, gaps = Outer(), []
-    monitor = watched(model, lambda: "train", gaps)
+    _, totals = watched(gaps, model)
 
     def replica():
         twin = model._replicate_for_data_parallel()
@@ -156,9 +149,9 @@ def test_replicas_in_threads_count_each_slice_once():
         thread.start()
     for thread in threads:
         thread.join()
-    total = monitor.segment.totals.histogram.total("train")
+    total = totals.histogram.total("train")
     assert (total.calls, total.tokens) == (2000, 2000 * 16)
-    assert monitor.segment.real_tokens() == 2000 * 16
+    assert totals.real_tokens.total() == 2000 * 16
     assert gaps == []
 
 
@@ -192,7 +185,7 @@ def test_two_models_and_two_optimizers_are_each_counted():
     generator, critic = tiny.llama(), tiny.llama(num_hidden_layers=3)
     names = {"generator": generator, "critic": critic}
     meter = TrainerMeter()
-    with patched_trainers(meter), patched_loops(meter, lambda: names):
+    with patched_trainers(meter), named_models(meter, lambda: names):
         for model in names.values():
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             step(model)
@@ -253,7 +246,6 @@ def test_a_broken_hook_leaves_a_gap_and_the_model_runs():
     def broken():
         raise ZeroDivisionError
 
-    monitor = watched(model, broken, gaps)
+    watched(gaps, model, broken)
     assert model(input_ids=ids()).logits.shape == (2, 32, 256)
-    assert [str(where) for where, _ in gaps] == ["a forward pass could not be read"]
-    monitor.close()
+    assert gaps == ["a forward pass could not be read: "]

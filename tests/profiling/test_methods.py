@@ -137,3 +137,31 @@ def test_another_yaml_is_answered_in_one_line(tmp_path, text):
 def test_a_broken_pattern_is_answered_in_one_line():
     with pytest.raises(InputError, match="cannot read pattern"):
         profile_model(tiny.config(), method="spectrum", trainable=["layers.(1"])
+
+
+ENCODERS = {
+    "Bert": {},
+    "Electra": {"embedding_size": 64},
+    "DistilBert": {"dim": 64, "n_layers": 6, "n_heads": 4, "hidden_dim": 128},
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.filterwarnings("ignore")
+def test_an_encoder_takes_adapters_by_its_configuration(name):
+    """They generate nothing, which peft's wrapper for language models asks for."""
+    sizes = {k: v for k, v in BERT.items() if k != "num_key_value_heads"}
+    config = getattr(transformers, f"{name}Config")(
+        **{**({} if name == "DistilBert" else sizes), "vocab_size": 256},
+        **ENCODERS[name],
+    )
+    setup = peft.LoraConfig(r=4, target_modules="all-linear")
+    cls = getattr(transformers, f"{name}ForMaskedLM")
+    bare = cls._from_config(config, attn_implementation="eager")
+    model = peft.get_peft_model(bare, setup).train()
+    ids = torch.ones(2, 32, dtype=torch.long)
+    with OperationCounter() as oracle:
+        model(input_ids=ids, labels=ids).loss.backward()
+    profile = profile_model(config, method="lora", lora_rank=4)
+    assert profile.training(2, 32) == oracle.flops
+    assert profile.method == "lora"

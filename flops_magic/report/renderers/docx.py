@@ -142,7 +142,7 @@ def _add_table(word: Any, table: Table) -> None:
 
 
 def _fill(cell: Any, text: str, kind: str, *, bold: bool, shaded: bool) -> None:
-    """Write a cell, a paragraph for each line; what heads a group keeps with it."""
+    """Write a cell, a paragraph for each line; a heading stays with its group."""
     from docx.oxml import parse_xml
     from docx.oxml.ns import nsdecls
     from docx.shared import Pt, RGBColor

@@ -97,7 +97,7 @@ def _row(row: tuple[str, ...], columns: int) -> str:
 
 
 def _lines(cell: str) -> str:
-    """Return a cell's lines; the first stands out where a row begins."""
+    """Return a cell's lines; the style sheet makes a row's first line bold."""
     first, *rest = cell.split("\n")
     return _text(first) + "".join(
         f'<span class="line{" note" if line.startswith(NOTE) else ""}">'

@@ -48,6 +48,6 @@ def bars_svg(title: str, rows: list[tuple[str, int, str]]) -> str:
 
 
 def bars_words(title: str, rows: list[tuple[str, int, str]]) -> str:
-    """Return what the bars show as one sentence."""
+    """Return the bars' values as one sentence."""
     told = "; ".join(f"{label} {flop_text(value)}" for label, value, _ in rows)
     return f"{title}: {told}."

@@ -1,0 +1,1 @@
+"""The processes that a run starts: each writes what it counted, one adds them up."""
