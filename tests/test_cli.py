@@ -55,6 +55,7 @@ def test_a_mistake_is_answered_in_one_line(capsys, typed, said):
     assert len(answer.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_original_may_be_estimated_from_its_tokens(capsys):
     asked = ["estimate", "Qwen/Qwen3-8B", "--tokens", "1M", "--seq-len", "128"]
     more = ["--original-tokens", "36T", "--original-source", "its model card"]
@@ -64,6 +65,7 @@ def test_the_original_may_be_estimated_from_its_tokens(capsys):
     assert "its model card" in shown
 
 
+@pytest.mark.slow
 def test_who_is_no_downstream_modifier_is_told_so(capsys):
     asked = ["estimate", "Qwen/Qwen3-8B", "--tokens", "1M", "--seq-len", "128"]
     assert main([*asked, "--same-provider"]) == 0

@@ -125,3 +125,116 @@ def test_no_count_is_a_float():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
                 assert node.value < 2**53, path
+
+
+# A module without a test file of its own name is tested by the file named here, through
+# the door that users come by: what it does cannot be told apart from what that file
+# checks. A folder ends in a slash.
+TESTED_BY = {
+    "ai_act/decision.py": "ai_act/test_decision_table.py",
+    "ai_act/explanations.py": "ai_act/test_decision_table.py",
+    "ai_act/flags.py": "ai_act/test_law_vectors.py",
+    "ai_act/original_options.py": "ai_act/test_original_model.py",
+    "ai_act/wordings.py": "test_golden_record.py",
+    "attach.py": "test_script.py",
+    "callback.py": "test_script.py",
+    "display/estimate_plot.py": "estimation/test_estimator.py",
+    "errors.py": "test_house.py",  # every raise of the package is of this tree
+    "estimation/estimate.py": "estimation/test_estimator.py",
+    "estimation/formula_profile.py": "estimation/test_named_models.py",
+    "estimation/hub_config.py": "estimation/test_model_config.py",
+    "estimation/pricing.py": "estimation/test_estimator.py",
+    "estimation/run_shape.py": "estimation/test_dataset_tokens.py",
+    "evidence/files.py": "evidence/test_notebook.py",
+    "evidence/flops_meter.py": "evidence/test_notebook.py",
+    "evidence/hardware.py": "monitoring/test_nvml.py",
+    "evidence/journal.py": "evidence/test_notebook.py",
+    "evidence/record.py": "evidence/test_codec.py",
+    "evidence/seal.py": "evidence/test_verify.py",
+    "flops/profile.py": "flops/test_histogram.py",
+    "jupyter/notebook_view.py": "jupyter/test_magics.py",
+    "jupyter/papermill_engine.py": "jupyter/test_headless.py",
+    "monitoring/backward_passes.py": "monitoring/test_witnesses.py",
+    "monitoring/child_processes/": "monitoring/test_child_processes.py",
+    "monitoring/distributed.py": "test_script.py",  # it takes two processes
+    "monitoring/passes/gradient_arrival.py": "monitoring/test_witnesses.py",
+    "monitoring/meter.py": "monitoring/test_trainer_patches.py",
+    "monitoring/model_monitor.py": "monitoring/passes/test_live_counter.py",
+    "monitoring/module_calls.py": "monitoring/passes/test_recompute.py",
+    "monitoring/monitored_models.py": "monitoring/test_unregistered_models.py",
+    "monitoring/passes/pass_counter.py": "monitoring/passes/test_hybrid_counter.py",
+    "monitoring/passes/pass_reader.py": "monitoring/passes/test_pass_hooks.py",
+    "monitoring/passes/pass_signature.py": "monitoring/passes/test_live_counter.py",
+    "monitoring/passes/pass_totals.py": "monitoring/passes/test_pass_hooks.py",
+    "monitoring/priced_setups.py": "monitoring/test_segment.py",
+    "monitoring/passes/profile_counter.py": "monitoring/passes/test_pass_hooks.py",
+    "monitoring/provenance.py": "tracking/test_one_number.py",
+    "monitoring/setup_watch.py": "monitoring/test_segment.py",
+    "monitoring/trainer_info.py": "monitoring/test_trainer_patches.py",
+    "profiling/adapters.py": "profiling/test_methods.py",
+    "profiling/fake_model.py": "profiling/test_profiler.py",
+    "profiling/fit.py": "profiling/test_cost_steps.py",
+    "profiling/fused_layers.py": "profiling/test_op_formulas.py",
+    "profiling/media.py": "profiling/test_multimodal.py",
+    "profiling/model_builder.py": "profiling/test_methods.py",
+    "profiling/model_setup.py": "profiling/test_methods.py",
+    "profiling/moe.py": "profiling/test_methods.py",
+    "profiling/op_counter.py": "profiling/test_op_formulas.py",
+    "profiling/probes.py": "profiling/test_cost_steps.py",
+    "profiling/repeated_layers.py": "profiling/test_profiler.py",
+    "profiling/scan_stubs.py": "profiling/test_scan_costs.py",
+    "registry/datafile.py": "registry/test_base_models.py",
+    "report/annex.py": "report/test_pages.py",
+    "report/blocks.py": "report/test_pages.py",
+    "report/form_items.py": "report/test_documentation.py",
+    "report/form_precision.py": "report/test_documentation.py",
+    "report/json_tree.py": "report/test_documentation.py",
+    "report/methodology.py": "report/test_pages.py",
+    "report/model_card.py": "report/test_pages.py",
+    "report/notification.py": "report/test_documentation.py",
+    "report/renderers/": "report/test_pages.py",
+    "report/resources.py": "report/test_documentation.py",
+    "track.py": "test_script.py",
+    "tracking/line_watch.py": "tracking/test_stop_at.py",
+    "tracking/record_builder.py": "tracking/test_one_number.py",
+}
+TESTS = Path(__file__).parent
+
+
+def _tested_by(module: str) -> str | None:
+    """The file of ``TESTED_BY`` for a module, by its own name or a folder's."""
+    folders = [f"{folder}/" for folder in Path(module).parents]
+    return next((TESTED_BY[k] for k in (module, *folders) if k in TESTED_BY), None)
+
+
+def own_tests(module: str) -> Path:
+    path = Path(module)
+    return TESTS / path.parent / f"test_{path.name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_has_its_test_file_or_a_named_one(path):
+    if path.name == "__init__.py":
+        # only the package's own has code: the lazy names of test_public_api.py
+        assert path.parent == PACKAGE or len(ast.parse(path.read_text()).body) == 1
+        return
+    module = path.relative_to(PACKAGE).as_posix()
+    other = _tested_by(module)
+    if own_tests(module).exists():
+        assert other is None, f"{module} has tests of its own: take it off TESTED_BY"
+    else:
+        assert other, f"write {own_tests(module)}, or name in TESTED_BY what tests it"
+        assert (TESTS / other).exists(), f"{module}: no {other}"
+
+
+def test_no_module_that_is_gone_is_said_to_be_tested():
+    modules = [path.relative_to(PACKAGE).as_posix() for path in MODULES]
+    for known in TESTED_BY:
+        assert any(m == known or m.startswith(known) for m in modules), known
+
+
+def test_a_test_file_without_a_module_of_its_name_says_what_it_is_about():
+    for path in TESTS.rglob("test_*.py"):
+        module = PACKAGE / path.parent.relative_to(TESTS) / path.name[len("test_") :]
+        if not module.exists():
+            assert ast.get_docstring(ast.parse(path.read_text())), path

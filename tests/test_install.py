@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flops_magic import load_record
+import flops_magic
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "notebooks" / "01_quickstart.ipynb"
@@ -142,7 +142,7 @@ def test_verifying_needs_nothing_but_the_package(empty, tmp_path):
     (scripts, _) = empty
     command = [str(scripts / "flops-magic"), "verify"]
     assert "holds; 1 record" in run(*command, str(QUICKSTART), cwd=tmp_path)
-    flops = load_record(QUICKSTART).flops.direct
+    flops = flops_magic.load_record(QUICKSTART).flops.direct
     changed = tmp_path / "changed.ipynb"
     changed.write_text(QUICKSTART.read_text().replace(str(flops), str(flops - 1)))
     assert "DigestError" in run(*command, str(changed), cwd=tmp_path, status=1)
@@ -173,3 +173,8 @@ def test_the_base_install_serves_the_notebook(empty, tmp_path):
     assert "Qwen/Qwen3-8B-Base" in said
     assert "torch: None" in said
     assert "Error" not in said
+
+
+def test_the_citation_names_this_version():
+    (cited,) = [x for x in lines_of(ROOT / "CITATION.cff") if x.startswith("version:")]
+    assert cited == f"version: {flops_magic.__version__}"

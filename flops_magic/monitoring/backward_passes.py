@@ -15,7 +15,7 @@ from typing import Any
 from flops_magic.flops.histogram import FlopTotals
 from flops_magic.gaps import GapSink
 from flops_magic.monitoring.model_monitor import ModelMonitor
-from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.passes.pass_totals import PassTotals
 from flops_magic.monitoring.witnesses import ProductsOutside
 from flops_magic.profiling.op_counter import OperationCounter
 

@@ -15,15 +15,15 @@ from flops_magic.flops.histogram import FlopTotals, HistogramRow, histogram_flop
 from flops_magic.flops.profile import FlopsProfile
 from flops_magic.gaps import GapSink, guard
 from flops_magic.monitoring.module_calls import called_at_the_top
-from flops_magic.monitoring.pass_counter import PassCounter
-from flops_magic.monitoring.pass_hooks import (
+from flops_magic.monitoring.passes.pass_counter import PassCounter
+from flops_magic.monitoring.passes.pass_hooks import (
     EndOfPass,
     PassCall,
     PassHooks,
     entrances,
 )
-from flops_magic.monitoring.pass_reader import PassReader, Purpose
-from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.passes.pass_reader import PassReader, Purpose
+from flops_magic.monitoring.passes.pass_totals import PassTotals
 from flops_magic.monitoring.provenance import config_sha256, model_id, model_revision
 from flops_magic.monitoring.segment import Segment, Share
 from flops_magic.monitoring.setup_watch import RegistrationClock, Setup, SetupWatch

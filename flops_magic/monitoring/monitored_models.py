@@ -23,8 +23,8 @@ from flops_magic.monitoring.module_calls import (
     holds_models,
     is_fake,
 )
-from flops_magic.monitoring.pass_counter import PassCounter
-from flops_magic.monitoring.pass_reader import Purpose
+from flops_magic.monitoring.passes.pass_counter import PassCounter
+from flops_magic.monitoring.passes.pass_reader import Purpose
 from flops_magic.monitoring.provenance import model_id
 from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.torch_compile import watch_in_place

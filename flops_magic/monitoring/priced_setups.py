@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flops_magic.flops.profile import FlopsProfile, PassCost
-from flops_magic.monitoring.hybrid_counter import may_need_both, towers_reach_text
+from flops_magic.monitoring.passes.hybrid_counter import (
+    may_need_both,
+    towers_reach_text,
+)
 from flops_magic.monitoring.setup_watch import Setup
 from flops_magic.profiling.profiler import profile_model, profile_reached
 

@@ -15,17 +15,17 @@ from flops_magic.errors import CountingError
 from flops_magic.flops.histogram import Histogram, HistogramRow
 from flops_magic.flops.profile import FlopsProfile, PassCost, cost_by_shape
 from flops_magic.gaps import GapSink, guard
-from flops_magic.monitoring.hybrid_counter import (
+from flops_magic.monitoring.passes.hybrid_counter import (
     MEDIA_TEXT,
     HybridCounter,
     may_need_both,
 )
-from flops_magic.monitoring.live_counter import LiveCounter
-from flops_magic.monitoring.pass_counter import PassCounter
-from flops_magic.monitoring.pass_reader import PassReader
-from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.passes.live_counter import LiveCounter
+from flops_magic.monitoring.passes.pass_counter import PassCounter
+from flops_magic.monitoring.passes.pass_reader import PassReader
+from flops_magic.monitoring.passes.pass_totals import PassTotals
+from flops_magic.monitoring.passes.profile_counter import ProfileCounter
 from flops_magic.monitoring.priced_setups import PRICED
-from flops_magic.monitoring.profile_counter import ProfileCounter
 from flops_magic.monitoring.setup_watch import Setup
 from flops_magic.profiling.model_setup import parameter_counts
 

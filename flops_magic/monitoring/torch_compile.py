@@ -17,7 +17,7 @@ import torch
 # Private module of torch, tried with 2.13; see ``trainer_patches``.
 import torch._dynamo.eval_frame
 
-from flops_magic.monitoring.gradient_arrival import differentiable, mark_counted
+from flops_magic.monitoring.passes.gradient_arrival import differentiable, mark_counted
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 Counted = Callable[[Any, Any, Any], AbstractContextManager[None]]

@@ -18,8 +18,8 @@ from flops_magic.evidence.record import ModelUse
 from flops_magic.flops.histogram import FlopTotals, histogram_flops
 from flops_magic.flops.profile import FlopsProfile, PassCost, PassShape, cost_by_shape
 from flops_magic.gaps import GapSink, guard
-from flops_magic.monitoring.gradient_arrival import COUNTED
-from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.passes.gradient_arrival import COUNTED
+from flops_magic.monitoring.passes.pass_totals import PassTotals
 
 Strangers = Callable[[Iterable[torch.nn.Parameter]], list[torch.nn.Parameter]]
 

@@ -7,7 +7,7 @@ grouped products, in-place products, recurrent kernels, fused inference layers, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -16,6 +16,15 @@ from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 # Formulas read shapes and never values: they run on fake tensors, and beside live ones
 # without a device sync.
+from flops_magic.profiling.fused_layers import (
+    cudnn_rnn,
+    cudnn_rnn_backward,
+    native_attention,
+    native_encoder_layer,
+    onednn_rnn,
+    onednn_rnn_backward,
+)
+
 Formula = Callable[..., int]
 
 
@@ -147,85 +156,6 @@ def _int4_weight(a: torch.Tensor, _: Any, __: Any, scales: torch.Tensor) -> int:
     return 2 * int(prod(a.shape)) * int(scales.shape[1])
 
 
-def _matrices(x: torch.Tensor, weights: Iterable[Any]) -> int:
-    """Every position of ``x`` meets every matrix of a recurrent layer once.
-
-    The gates of an LSTM or GRU multiply W_ih by the input and W_hh by the state at each
-    step, and W_hr projects it: 2 · positions · Σ numel(W) over the matrices, whatever
-    the number of gates. Biases are vectors and multiply nothing. ``x`` is (time, batch,
-    features), or (positions, features) where sequences are packed.
-    """
-    sizes = (
-        int(w.numel()) for w in weights if isinstance(w, torch.Tensor) and w.dim() == 2
-    )
-    return 2 * int(prod(x.shape[:-1])) * sum(sizes)
-
-
-def _onednn_rnn(x: torch.Tensor, *weights: Any, **_: Any) -> int:
-    return _matrices(x, weights[:2])  # then biases and states, (batch, hidden) too
-
-
-def _onednn_rnn_backward(x: torch.Tensor, *weights: Any, **_: Any) -> int:
-    """Of each product the gradients of both operands."""
-    return 2 * _matrices(x, weights[:2])
-
-
-def _cudnn_rnn(x: torch.Tensor, weights: Any, *_: Any, **__: Any) -> int:
-    return _matrices(x, weights)
-
-
-def _cudnn_rnn_backward(x: torch.Tensor, weights: Any, *_: Any, **__: Any) -> int:
-    """Of each product the gradients of both operands."""
-    return 2 * _matrices(x, weights)
-
-
-def _attention(tokens: int, keys: int, width: int) -> int:
-    """QKᵀ and PV of all heads: two products of ``width`` a pair of positions."""
-    return 2 * 2 * tokens * keys * width
-
-
-def _native_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    embed_dim: int,
-    _: int,
-    qkv_weight: torch.Tensor,
-    __: Any,
-    proj_weight: torch.Tensor,
-    *___: Any,
-    **____: Any,
-) -> int:
-    """Fused multi-head attention of ``nn.MultiheadAttention`` without gradients.
-
-    q, k, v (batch, positions, embed_dim); each meets its third of ``qkv_weight``.
-    """
-    # Query, key and value are stacked in one weight.
-    third = qkv_weight.numel() // 3
-    rows = sum(int(prod(x.shape[:-1])) for x in (q, k, v))
-    tokens = int(prod(q.shape[:-1]))
-    products = int(rows * third + tokens * proj_weight.numel())
-    return 2 * products + _attention(tokens, int(k.shape[-2]), embed_dim)
-
-
-def _native_encoder_layer(
-    x: torch.Tensor,
-    embed_dim: int,
-    _: int,
-    qkv_weight: torch.Tensor,
-    __: Any,
-    proj_weight: torch.Tensor,
-    *rest: Any,
-    **___: Any,
-) -> int:
-    """Fused ``nn.TransformerEncoderLayer`` without gradients, (batch, S, embed_dim)."""
-    tokens = int(prod(x.shape[:-1]))
-    feed_forward = (w for w in rest if isinstance(w, torch.Tensor) and w.dim() == 2)
-    matrices = [qkv_weight, proj_weight, *list(feed_forward)[:2]]  # then a mask
-    products = 2 * tokens * sum(int(w.numel()) for w in matrices)
-    return products + _attention(tokens, int(x.shape[-2]), embed_dim)
-
-
 def _trilinear(
     a: torch.Tensor, weight: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any
 ) -> int:
@@ -292,14 +222,14 @@ FORMULAS: dict[str, Formula] = {
     "aten._int_mm": _mm,
     "aten._weight_int8pack_mm": _int8_weight,
     "aten._weight_int4pack_mm": _int4_weight,
-    "aten.mkldnn_rnn_layer": _onednn_rnn,
-    "aten.mkldnn_rnn_layer_backward": _onednn_rnn_backward,
-    "aten._cudnn_rnn": _cudnn_rnn,
-    "aten._cudnn_rnn_backward": _cudnn_rnn_backward,
-    "aten.miopen_rnn": _cudnn_rnn,
-    "aten.miopen_rnn_backward": _cudnn_rnn_backward,
-    "aten._native_multi_head_attention": _native_attention,
-    "aten._transformer_encoder_layer_fwd": _native_encoder_layer,
+    "aten.mkldnn_rnn_layer": onednn_rnn,
+    "aten.mkldnn_rnn_layer_backward": onednn_rnn_backward,
+    "aten.cudnn_rnn": cudnn_rnn,
+    "aten.cudnn_rnn_backward": cudnn_rnn_backward,
+    "aten.miopen_rnn": cudnn_rnn,
+    "aten.miopen_rnn_backward": cudnn_rnn_backward,
+    "aten._native_multi_head_attention": native_attention,
+    "aten._transformer_encoder_layer_fwd": native_encoder_layer,
     "aten._trilinear": _trilinear,
     "aten._cdist_forward": _distances,
     "aten._euclidean_dist": _distances,

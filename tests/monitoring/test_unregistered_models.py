@@ -14,7 +14,7 @@ from flops_magic.monitoring.loop_patches import named_models
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
-from tests.monitoring.test_pass_hooks import watched
+from tests.monitoring.passes.test_pass_hooks import watched
 
 FORWARD, STEP = 12_582_912, 37_748_736
 

@@ -8,7 +8,7 @@ from flops_magic.estimation.estimator import estimate
 from flops_magic.profiling.media import Media, parse_media
 from flops_magic.profiling.multimodal import profile_with_media
 from flops_magic.profiling.profiler import profile_model
-from tests.monitoring.test_hybrid_counter import B, S, image_rows, llava, oracle
+from tests.monitoring.passes.test_hybrid_counter import B, S, image_rows, llava, oracle
 
 V5 = int(transformers.__version__.split(".")[0]) >= 5
 

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.gradient_arrival import GradientArrival
-from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
-from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
-from flops_magic.monitoring.pass_reader import (
+from flops_magic.monitoring.passes.gradient_arrival import GradientArrival
+from flops_magic.monitoring.passes.pass_counter import Elsewhere, nothing_elsewhere
+from flops_magic.monitoring.passes.pass_hooks import EndOfPass, PassCall
+from flops_magic.monitoring.passes.pass_reader import (
     PassReader,
     first_tensor,
     packed_sums,
     real_positions,
 )
-from flops_magic.monitoring.pass_totals import PassTotals
+from flops_magic.monitoring.passes.pass_totals import PassTotals
 
 
 class ProfileCounter:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import CheckpointFunction, checkpoint
 
-from flops_magic.monitoring.recompute import RecomputeCounter
+from flops_magic.monitoring.passes.recompute import RecomputeCounter
 
 SIZE = 8
 PRODUCT = 2 * SIZE**3

@@ -6,7 +6,7 @@ any ``nn.Module`` works, and a shape that has not run has no cost.
 
 A backward pass belongs to the forward passes since the last one, so its cost is kept
 by their signatures. What gradient checkpointing computes again inside of it is told
-apart, see ``monitoring.recompute``.
+apart, see ``monitoring.passes.recompute``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import torch
 
 from flops_magic.flops.profile import PassCost, PassShape, cost_by_shape
 from flops_magic.gaps import GapSink
-from flops_magic.monitoring.gradient_arrival import differentiable, mark_counted
-from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
-from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
-from flops_magic.monitoring.pass_reader import PassReader
-from flops_magic.monitoring.pass_signature import digest, signature_of, sizes_of
-from flops_magic.monitoring.pass_totals import PassTotals
-from flops_magic.monitoring.recompute import RecomputeCounter
+from flops_magic.monitoring.passes.gradient_arrival import differentiable, mark_counted
+from flops_magic.monitoring.passes.pass_counter import Elsewhere, nothing_elsewhere
+from flops_magic.monitoring.passes.pass_hooks import EndOfPass, PassCall
+from flops_magic.monitoring.passes.pass_reader import PassReader
+from flops_magic.monitoring.passes.pass_signature import digest, signature_of, sizes_of
+from flops_magic.monitoring.passes.pass_totals import PassTotals
+from flops_magic.monitoring.passes.recompute import RecomputeCounter
 from flops_magic.profiling.op_counter import OperationCounter, angles_uncounted
 
 # Counting the first of each shape slows that pass; with a new shape at every step the

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.pass_hooks import PassCall
+from flops_magic.monitoring.passes.pass_hooks import PassCall
 
 Purpose = Callable[[], str | None]
 

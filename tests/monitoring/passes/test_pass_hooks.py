@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from flops_magic.flops.profile import PassShape
-from flops_magic.monitoring.pass_hooks import PassHooks, entrances
-from flops_magic.monitoring.pass_reader import PassReader
-from flops_magic.monitoring.pass_totals import PassTotals
-from flops_magic.monitoring.profile_counter import ProfileCounter
+from flops_magic.monitoring.passes.pass_hooks import PassHooks, entrances
+from flops_magic.monitoring.passes.pass_reader import PassReader
+from flops_magic.monitoring.passes.pass_totals import PassTotals
+from flops_magic.monitoring.passes.profile_counter import ProfileCounter
 
 
 class Net(torch.nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from flops_magic.monitoring.pass_reader import cached_len
+from flops_magic.monitoring.passes.pass_reader import cached_len
 
 
 def digest(text: str) -> str:

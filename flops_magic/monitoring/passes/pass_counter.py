@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
+from flops_magic.monitoring.passes.pass_hooks import EndOfPass, PassCall
 
 # FLOPs of the running backward pass, and of its recomputation, that others count
 Elsewhere = Callable[[], tuple[int, int]]

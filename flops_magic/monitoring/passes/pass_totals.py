@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flops_magic.flops.histogram import Histogram
 from flops_magic.flops.profile import PassCost
-from flops_magic.monitoring.pass_reader import RealTokens
+from flops_magic.monitoring.passes.pass_reader import RealTokens
 
 
 @dataclass

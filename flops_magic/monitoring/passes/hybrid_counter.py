@@ -19,17 +19,21 @@ import torch
 
 from flops_magic.flops.profile import PassShape
 from flops_magic.gaps import GapSink
-from flops_magic.monitoring.live_counter import (
+from flops_magic.monitoring.passes.live_counter import (
     LiveCounter,
     LivePass,
     signature_of_pass,
 )
-from flops_magic.monitoring.pass_counter import Elsewhere, nothing_elsewhere
-from flops_magic.monitoring.pass_hooks import EndOfPass, PassCall
-from flops_magic.monitoring.pass_reader import PassReader, first_tensor, target_len
-from flops_magic.monitoring.pass_signature import digest
-from flops_magic.monitoring.pass_totals import PassTotals
-from flops_magic.monitoring.profile_counter import ProfileCounter
+from flops_magic.monitoring.passes.pass_counter import Elsewhere, nothing_elsewhere
+from flops_magic.monitoring.passes.pass_hooks import EndOfPass, PassCall
+from flops_magic.monitoring.passes.pass_reader import (
+    PassReader,
+    first_tensor,
+    target_len,
+)
+from flops_magic.monitoring.passes.pass_signature import digest
+from flops_magic.monitoring.passes.pass_totals import PassTotals
+from flops_magic.monitoring.passes.profile_counter import ProfileCounter
 
 MEDIA_TEXT = "text with media"  # label of the text of passes that carry media
 # what says of a text what it is and how it is read

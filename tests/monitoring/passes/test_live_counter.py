@@ -10,9 +10,9 @@ from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import seal
 from flops_magic.evidence.verify import check
 from flops_magic.flops.histogram import FlopTotals
-from flops_magic.monitoring.live_counter import MAX_SIGNATURES
 from flops_magic.monitoring.meter import TrainerMeter
 from flops_magic.monitoring.model_monitor import Loop, ModelMonitor
+from flops_magic.monitoring.passes.live_counter import MAX_SIGNATURES
 from flops_magic.monitoring.setup_watch import RegistrationClock
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from flops_magic.profiling.op_counter import OperationCounter
