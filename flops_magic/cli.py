@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from flops_magic.errors import FlopsMagicError, InputError
 from flops_magic.near_names import near
@@ -27,19 +27,32 @@ from flops_magic.options import (
     option,
     question,
 )
+from flops_magic.printable import printable_lines
+
+
+def say(text: object, *, file: TextIO | None = None) -> None:
+    """Print what a terminal can show of a text, whatever a file put into it."""
+    stream = file or sys.stdout
+    shown = printable_lines(str(text))
+    # a terminal of a narrow encoding shows what it lacks as an escape
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args, extra = _build_parser().parse_known_args(argv)
-    # Only ``track`` passes arguments on, to the script that it runs.
-    if extra and args.run is not track:
+    typed = list(sys.argv[1:] if argv is None else argv)
+    args, extra = _build_parser().parse_known_args(typed)
+    # Only ``track`` passes arguments on, those behind the script to the script; what is
+    # in front of it is a misspelt option of ours.
+    passed_on = typed[typed.index(args.script) :] if args.run is track else []
+    if extra and extra[0] not in passed_on:
         args.parser.refuse(extra[0])
     args.extra = extra
     try:
         return int(args.run(args) or 0)
     except FlopsMagicError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}", file=sys.stderr)
         # As argparse does: 2 for wrong use, so that scripts can tell it from evidence
         # that does not hold.
         return 2 if isinstance(error, InputError) else 1
@@ -55,19 +68,19 @@ def verify(args: argparse.Namespace) -> int:
     for path in args.files:
         report = check(path)
         for problem in report.problems:
-            print(f"{path}: {type(problem).__name__}: {problem}", file=sys.stderr)
+            say(f"{path}: {type(problem).__name__}: {problem}", file=sys.stderr)
         failed += bool(report.problems)
         if report.problems:
             continue
-        print(f"{path}: holds; {len(report.records)} record(s)")
+        say(f"{path}: holds; {len(report.records)} record(s)")
         for sealed, record in report.records:
             verdict = record.decision.verdict if record.decision else "no verdict"
-            print(
+            say(
                 f"  {record.run.started_at[:19]} {record.run.outcome}: direct "
                 f"{record.flops.direct:,} FLOP, {verdict}, sha256 {sealed.sha256[:12]}"
             )
         for remark in report.remarks:
-            print(f"  note: {remark}")
+            say(f"  note: {remark}")
     return 1 if failed else 0
 
 
@@ -76,7 +89,7 @@ def embed(args: argparse.Namespace) -> None:
     from flops_magic.evidence.notebook import embed
 
     added = embed(args.notebook, args.record)
-    print(f"{args.notebook}: {added} record(s) added")
+    say(f"{args.notebook}: {added} record(s) added")
 
 
 def extract(args: argparse.Namespace) -> None:
@@ -91,7 +104,7 @@ def extract(args: argparse.Namespace) -> None:
             continue
         path = Path(args.to) / f"{sealed.sha256[:16]}.json"
         write_text(path, text)
-        print(path)
+        say(path)
 
 
 def show(args: argparse.Namespace) -> None:
@@ -100,7 +113,7 @@ def show(args: argparse.Namespace) -> None:
     from flops_magic.evidence.notebook import extract
 
     for sealed in extract(args.file):
-        print(record_text(sealed.open(), sealed))
+        say(record_text(sealed.open(), sealed))
 
 
 def report(args: argparse.Namespace) -> None:
@@ -122,16 +135,16 @@ def run(args: argparse.Namespace) -> int:
             timeout_s=args.timeout,
             kernel_name=args.kernel,
             fresh=args.fresh,
-            on_progress=lambda line: print(line, file=sys.stderr),
+            on_progress=lambda line: say(line, file=sys.stderr),
         )
     except FlopsMagicError:
         raise
     except Exception as error:  # noqa: BLE001 the notebook's own error, shown as such
         lines = str(error).strip().splitlines() or [""]
-        print(f"{type(error).__name__}: {lines[-1]}", file=sys.stderr)
-        print(f"what ran is kept in {args.output or args.notebook}", file=sys.stderr)
+        say(f"{type(error).__name__}: {lines[-1]}", file=sys.stderr)
+        say(f"what ran is kept in {args.output or args.notebook}", file=sys.stderr)
         return 1
-    print(f"{path}: executed")
+    say(f"{path}: executed")
     return 0
 
 
@@ -140,7 +153,7 @@ def estimate(args: argparse.Namespace) -> None:
     from flops_magic.estimation.estimator import estimate
 
     found = estimate(**estimate_arguments(args))
-    print(found)
+    say(found)
     if args.plot:
         try:
             found.plot().savefig(args.plot, dpi=150)
@@ -148,7 +161,7 @@ def estimate(args: argparse.Namespace) -> None:
             raise InputError(
                 f"no chart in {args.plot!r}: {error}; name a .png, .svg or .pdf file"
             ) from error
-        print(f"chart: {args.plot}")
+        say(f"chart: {args.plot}")
 
 
 def track(args: argparse.Namespace) -> None:
@@ -170,7 +183,7 @@ def models(args: argparse.Namespace) -> None:
     from flops_magic.display.registry_text import base_model_text, found_lines
     from flops_magic.registry.base_models import lookup
 
-    print(base_model_text(lookup(args.id)) if args.id else found_lines(args.search))
+    say(base_model_text(lookup(args.id)) if args.id else found_lines(args.search))
 
 
 def accelerators(args: argparse.Namespace) -> None:
@@ -180,7 +193,7 @@ def accelerators(args: argparse.Namespace) -> None:
     for row in accelerators():
         peaks = {f: row.peak_flops_per_s(f) for f in ("bf16", "fp16")}
         figures = [f"{f} {peak / 1e12:g}" for f, peak in peaks.items() if peak]
-        print(f"{row.name:<28} {', '.join(figures)} TFLOP/s dense")
+        say(f"{row.name:<28} {', '.join(figures)} TFLOP/s dense")
 
 
 @dataclass(frozen=True)
@@ -258,7 +271,7 @@ class _Parser(argparse.ArgumentParser):
         # options.
         known = [flag for action in self._actions for flag in action.option_strings]
         kind = "option" if typed.startswith("-") else "argument"
-        self.error(f"unknown {kind} {typed!r}{near(typed, known)}")
+        self.error(f"unknown {kind} {typed!r}{near(typed.partition('=')[0], known)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # argparse's own name (Python 3.11 to 3.14): it raises for what is not among

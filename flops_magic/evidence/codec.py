@@ -30,6 +30,7 @@ from types import NoneType, UnionType
 from typing import (
     Any,
     Literal,
+    NoReturn,
     TypeVar,
     Union,
     cast,
@@ -96,7 +97,7 @@ def to_tree(value: Any, where: str = "record") -> Any:
         return {str(k): to_tree(item, f"{where}.{k}") for k, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_tree(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise _wrong(where, value, "text, an integer, a fraction or a decimal")
+    return _refuse(where, value, "text, an integer, a fraction or a decimal")
 
 
 def _object_tree(value: Any, where: str) -> dict[str, Any]:
@@ -170,13 +171,14 @@ def _read(hint: Any, tree: Any, where: str) -> Any:
         choices = {to_tree(one): one for one in inner or hint}
         if isinstance(tree, str) and tree in choices:
             return choices[tree]
-        raise _wrong(where, tree, f"one of {', '.join(choices)}")
+        _refuse(where, tree, f"one of {', '.join(choices)}")
     kind, said, read = _SCALARS[hint]
     _is(kind, tree, where, said)
     try:
-        return read(tree)
-    except ValueError as error:
-        raise _wrong(where, tree, said) from error
+        value = read(tree)
+    except ValueError:  # a number of more digits than Python converts
+        value = None
+    return _refuse(where, tree, said) if value is None else value
 
 
 def _read_union(hints: tuple[Any, ...], tree: Any, where: str) -> Any:
@@ -192,13 +194,11 @@ def _read_union(hints: tuple[Any, ...], tree: Any, where: str) -> Any:
 
 
 def _number(pattern: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a reader that takes a number's one text, and raises ValueError else."""
+    """Return a reader that takes a number's one text, and returns None for others."""
 
     def read(text: str) -> Any:
-        # kind() itself raises where a text has more digits than Python converts
-        if re.fullmatch(pattern, text) is None or to_tree(made := kind(text)) != text:
-            raise ValueError(text)
-        return made
+        made = kind(text) if re.fullmatch(pattern, text) else None
+        return made if to_tree(made) == text else None
 
     return read
 
@@ -214,11 +214,11 @@ _SCALARS: Mapping[Any, tuple[type, str, Callable[[Any], Any]]] = {
 
 def _is(kind: type, tree: Any, where: str, wanted: str) -> None:
     if not isinstance(tree, kind):
-        raise _wrong(where, tree, wanted)
+        _refuse(where, tree, wanted)
 
 
-def _wrong(where: str, got: Any, wanted: str) -> MalformedRecordError:
-    return MalformedRecordError(f"{where} is {_short(got)}, not {wanted}")
+def _refuse(where: str, got: Any, wanted: str) -> NoReturn:
+    raise MalformedRecordError(f"{where} is {_short(got)}, not {wanted}")
 
 
 def _short(value: Any) -> str:

@@ -33,7 +33,8 @@ def parse_line(magic: Any, line: str) -> Any:
         # a typo would be answered by an AttributeError.
         known = [flag for a in magic.parser._actions for flag in a.option_strings]
         kind = "option" if extra[0].startswith("-") else "argument"
-        raise InputError(f"unknown {kind} {extra[0]}{near(extra[0], known)}; {_HELP}")
+        offer = near(extra[0].partition("=")[0], known)
+        raise InputError(f"unknown {kind} {extra[0]}{offer}; {_HELP}")
     for name, value in vars(args).items():
         setattr(args, name, unquoted(value))
     return args

@@ -10,7 +10,7 @@ import json
 import re
 
 from flops_magic.flops.units import flop_text, percent_text, significant_figures
-from flops_magic.report.blocks import printable
+from flops_magic.printable import printable
 from flops_magic.report.documentation import Documentation, two_figures
 from flops_magic.report.pages import FOOTER, verdict_sentence
 from flops_magic.report.renderers.markdown import markdown_text

@@ -81,7 +81,7 @@ class LineWatch:
         return True
 
     def stepped(self, moment: Moment) -> None:
-        """Compare a step with the line; set the stop flag where the run must stop."""
+        """Compare a step with the line; set the meter's stop flag if it must end."""
         if self.stop_at is not None and self._meter.steps:
             now, reason = self._judge.everywhere(moment)
             if now is None or not now.line:

@@ -2,17 +2,21 @@
 
 import copy
 import json
+from fractions import Fraction
 
 import pytest
 
 from flops_magic.errors import (
+    DecisionError,
     FlopsMagicError,
+    MalformedRecordError,
     MisplacedRecordError,
     UnreadableFileError,
     VerificationError,
 )
 from flops_magic.evidence.notebook import MIME
-from flops_magic.evidence.seal import seal
+from flops_magic.evidence.record import AuditRecord
+from flops_magic.evidence.seal import Sealed, seal, text_sha256
 from flops_magic.evidence.verify import check, verify
 from tests import fakes
 
@@ -66,20 +70,110 @@ def test_junk_anywhere_in_a_notebook_raises_nothing_foreign(tmp_path, path):
         assert all(isinstance(p, VerificationError) for p in report.problems)
 
 
+def dumped(tree, sort_keys=True):
+    return json.dumps(
+        tree, sort_keys=sort_keys, ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def sealed_text(folder, text):
+    """A file with a record's text, and the digest of that text."""
+    sealed = Sealed(text, text_sha256(text))
+    return fakes.save(folder / "r.json", sealed.to_dict())
+
+
+def resealed(folder, tree):
+    """The same of a tree, as the one text of it."""
+    return sealed_text(folder, dumped(tree))
+
+
 PAYLOAD = json.loads(seal(fakes.record()).payload)
 INNER = [path for path in paths_in(PAYLOAD) if path]
 
 
 @pytest.mark.parametrize("path", INNER, ids=lambda p: ".".join(map(str, p))[:60])
 def test_junk_anywhere_in_a_resealed_record_raises_nothing_foreign(tmp_path, path):
-    from flops_magic.evidence.seal import Sealed, text_sha256
-
     for junk in JUNK:
-        payload = json.dumps(mangled(PAYLOAD, path, junk))
-        sealed = Sealed(payload, text_sha256(payload))
-        file = fakes.save(tmp_path / "r.json", sealed.to_dict())
-        report = check(file)
+        report = check(resealed(tmp_path, mangled(PAYLOAD, path, junk)))
         assert all(isinstance(p, FlopsMagicError) for p in report.problems)
+
+
+DECISION = [path for path in INNER if path[0] == "decision" and "facts" not in path]
+DECISION.remove(("decision",))
+
+
+@pytest.mark.parametrize("path", DECISION, ids=lambda p: ".".join(map(str, p)))
+def test_no_key_of_a_decision_can_be_changed_and_sealed_again(tmp_path, path):
+    value = PAYLOAD
+    for key in path:
+        value = value[key]
+    # a value of the same kind, so that the schema alone does not find it
+    other = [*value, "row-7"] if isinstance(value, list) else f"{value}1"
+    report = check(resealed(tmp_path, mangled(PAYLOAD, path, other)))
+    # of a number that a ratio is made of, the ratio is named
+    assert any("decision." in str(p) for p in report.problems)
+    assert {type(p) for p in report.problems} <= {DecisionError, MalformedRecordError}
+
+
+def test_a_line_moved_with_its_shares_does_not_follow_from_the_facts(tmp_path):
+    tree = copy.deepcopy(PAYLOAD)
+    told, moved = tree["decision"], Fraction(2 * 10**12)
+    share = Fraction(told["compared"]) / moved
+    told |= {"threshold": str(moved), "line": str(moved)}
+    told |= {"ratio": str(share), "share_of_line": str(share)}
+    problems = check(resealed(tmp_path, tree)).problems
+    assert {type(p) for p in problems} == {DecisionError}
+    assert sorted(str(p).split("decision.")[1].split()[0] for p in problems) == [
+        "line",
+        "threshold",
+    ]
+
+
+@pytest.mark.parametrize("key", ["explanation", "consequence", "line_text", "flags"])
+def test_a_changed_sentence_is_a_decision_that_does_not_follow(tmp_path, key):
+    told = ["all is well"] if key == "flags" else "All is well."
+    path = resealed(tmp_path, mangled(PAYLOAD, ("decision", key), told))
+    with pytest.raises(DecisionError, match=rf"decision\.{key} is .*well"):
+        verify(path)
+
+
+def test_a_wording_of_a_later_release_is_named(tmp_path):
+    path = resealed(tmp_path, mangled(PAYLOAD, ("decision", "wording"), "99"))
+    with pytest.raises(DecisionError, match="no wording '99' here"):
+        verify(path)
+
+
+def in_another_order(text):
+    tree = json.loads(text)
+    return dumped({key: tree[key] for key in reversed(tree)}, sort_keys=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + " ",
+        lambda text: text.replace('":"', '": "', 1),
+        lambda text: text.replace("{", '{"undecided":"",', 1),  # a key twice
+        lambda text: text.replace("tiny/llama", r"tiny\u002fllama"),
+        # what a later key says while it holds its default
+        lambda text: text.replace('"devices":[]', '"devices":[],"gaps":null', 1),
+        in_another_order,
+    ],
+    ids=["space at the end", "space", "twice", "escape", "default", "order"],
+)
+def test_a_record_has_one_text(tmp_path, change):
+    text = seal(fakes.record()).payload
+    assert change(text) != text
+    assert AuditRecord.from_json(text).to_json() == text
+    with pytest.raises(MalformedRecordError, match="not the one text"):
+        verify(sealed_text(tmp_path, change(text)))
+
+
+@pytest.mark.parametrize("count", ["9" * 4301, "9" * 4300])
+def test_counts_beyond_what_python_converts_are_malformed(tmp_path, count):
+    tree = mangled(PAYLOAD, ("flops", "forward"), count)
+    with pytest.raises(MalformedRecordError):
+        verify(resealed(tmp_path, tree))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_quotes_are_taken_off_every_value_of_a_list():
         ("--base-modle x", "unknown option --base-modle; near: --base-model"),
         ("--folder x --stop_at 1", "unknown option --stop_at; near: --stop-at"),
         ("-x", "unknown option -x"),
+        ("--foldr=x", "unknown option --foldr=x; near: --folder"),
         ("banana", "unknown argument banana"),
         ("--systemic-risk perhaps", "invalid choice: 'perhaps'"),
         ("--folder", "expected one argument"),

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from flops_magic.errors import EvidenceError, MissingPackageError
-from flops_magic.report.blocks import printable
+from flops_magic.printable import printable
 from flops_magic.report.documentation import AUDIENCES, Documentation
 from flops_magic.report.lineage import lineage
 from flops_magic.report.pages import report_pages, verdict_sentence

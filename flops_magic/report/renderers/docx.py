@@ -8,6 +8,7 @@ from typing import Any
 
 from flops_magic.display.scale import COLOURS
 from flops_magic.errors import EvidenceError, MissingPackageError
+from flops_magic.printable import printable
 from flops_magic.report.blocks import (
     NOTE,
     Block,
@@ -16,7 +17,6 @@ from flops_magic.report.blocks import (
     Figure,
     Paragraph,
     Table,
-    printable,
 )
 
 _A4_MM = (210, 297)

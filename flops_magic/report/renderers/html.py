@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 
 from flops_magic.display.scale import COLOURS
+from flops_magic.printable import printable
 from flops_magic.report.blocks import (
     NOTE,
     Block,
@@ -18,7 +19,6 @@ from flops_magic.report.blocks import (
     Paragraph,
     Section,
     Table,
-    printable,
 )
 from flops_magic.report.renderers.style import PAGE_STYLE, STYLE
 

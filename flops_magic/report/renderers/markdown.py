@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from flops_magic.printable import printable
 from flops_magic.report.blocks import (
     Block,
     Bullets,
@@ -12,7 +13,6 @@ from flops_magic.report.blocks import (
     Paragraph,
     Section,
     Table,
-    printable,
 )
 
 # ``$`` opens mathematics on GitHub, ``|`` ends a cell, ``~`` strikes out.

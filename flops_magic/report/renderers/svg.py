@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 
 from flops_magic.flops.units import flop_text
-from flops_magic.report.blocks import printable
+from flops_magic.printable import printable
 
 _WIDTH = 720
 _LEFT, _RIGHT = 150, 190
