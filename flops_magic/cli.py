@@ -53,8 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     except FlopsMagicError as error:
         say(f"{type(error).__name__}: {error}", file=sys.stderr)
-        # As argparse does: 2 for wrong use, so that scripts can tell it from evidence
-        # that does not hold.
+        # 2 as argparse does, so that scripts tell wrong use from evidence that fails
         return 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
         return 0  # whoever read the output, such as ``head``, has had enough
@@ -230,11 +229,7 @@ COMMANDS = (
             option("--output", "where to write it; in place by default"),
             option("--timeout", "seconds a cell may take", type=int),
             option("--kernel", "name of the kernel; by default the notebook's own"),
-            option(
-                "--fresh",
-                "start without the records of earlier runs",
-                action="store_true",
-            ),
+            option("--fresh", "drop earlier runs' records", action="store_true"),
         ),
     ),
     Command(
@@ -267,8 +262,7 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse(self, typed: str) -> NoReturn:
         """Answer arguments that no option takes."""
-        # Private in argparse (Python 3.11 to 3.13), which has no public list of
-        # options.
+        # private in argparse (Python 3.11 to 3.14): it has no public list of options
         known = [flag for action in self._actions for flag in action.option_strings]
         kind = "option" if typed.startswith("-") else "argument"
         self.error(f"unknown {kind} {typed!r}{near(typed.partition('=')[0], known)}")
