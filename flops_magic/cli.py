@@ -41,17 +41,19 @@ def say(text: object, *, file: TextIO | None = None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args, extra = _build_parser().parse_known_args(argv)
-    # Only ``track`` passes arguments on, to the script that it runs.
-    if extra and args.run is not track:
+    typed = list(sys.argv[1:] if argv is None else argv)
+    args, extra = _build_parser().parse_known_args(typed)
+    # Only ``track`` passes arguments on, those behind the script to the script; what is
+    # in front of it is a misspelt option of ours.
+    passed_on = typed[typed.index(args.script) :] if args.run is track else []
+    if extra and extra[0] not in passed_on:
         args.parser.refuse(extra[0])
     args.extra = extra
     try:
         return int(args.run(args) or 0)
     except FlopsMagicError as error:
         say(f"{type(error).__name__}: {error}", file=sys.stderr)
-        # As argparse does: 2 for wrong use, so that scripts can tell it from evidence
-        # that does not hold.
+        # 2 as argparse does, so that scripts tell wrong use from evidence that fails
         return 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
         return 0  # whoever read the output, such as ``head``, has had enough
@@ -227,11 +229,7 @@ COMMANDS = (
             option("--output", "where to write it; in place by default"),
             option("--timeout", "seconds a cell may take", type=int),
             option("--kernel", "name of the kernel; by default the notebook's own"),
-            option(
-                "--fresh",
-                "start without the records of earlier runs",
-                action="store_true",
-            ),
+            option("--fresh", "drop earlier runs' records", action="store_true"),
         ),
     ),
     Command(
@@ -264,11 +262,10 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse(self, typed: str) -> NoReturn:
         """Answer arguments that no option takes."""
-        # Private in argparse (Python 3.11 to 3.13), which has no public list of
-        # options.
+        # private in argparse (Python 3.11 to 3.14): it has no public list of options
         known = [flag for action in self._actions for flag in action.option_strings]
         kind = "option" if typed.startswith("-") else "argument"
-        self.error(f"unknown {kind} {typed!r}{near(typed, known)}")
+        self.error(f"unknown {kind} {typed!r}{near(typed.partition('=')[0], known)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # argparse's own name (Python 3.11 to 3.14): it raises for what is not among

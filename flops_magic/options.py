@@ -232,8 +232,8 @@ def declared_flops(pairs: list[str] | None) -> dict[str, int]:
     """
     declared: dict[str, int] = {}
     for pair in pairs or []:
-        reason, equals, value = (part.strip() for part in pair.partition("="))
-        if not (reason and equals):
+        reason, _, value = (part.strip() for part in pair.partition("="))
+        if not (reason and value):
             raise InputError(
                 f"--declare {pair!r} is not REASON=N; write synthetic-data=1.6e18"
             )

@@ -42,6 +42,13 @@ def test_models_are_searched_by_words(capsys):
             "contradict each other",
         ),
         (["track", "x.py", "--systemic-risk", "perhaps"], "invalid choice"),
+        (["track", "x.py", "--declare", "5"], "REASON=N"),
+        (["track", "--stop-att", "0.9", "x.py"], "'--stop-att'; near: --stop-at"),
+        (["track", "--declar=a=5", "x.py"], "'--declar=a=5'; near: --declare"),
+        (["estimate", "gpt2", "--method", "lroa"], "unknown 'lroa'; near: lora"),
+        (["estimate", "gpt2", "--method", "banana"], "invalid choice"),
+        (["estimate", "gpt2", "--tokns", "5"], "'--tokns'; near: --tokens"),
+        (["show", "a.ipynb", "b.ipynb"], "unknown argument 'b.ipynb'"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(capsys, typed, said):

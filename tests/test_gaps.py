@@ -1,3 +1,5 @@
+"""Gaps: an error of the meter becomes a line, and goes no further."""
+
 import pytest
 
 from flops_magic.gaps import Concern, Gaps, guard

@@ -32,7 +32,6 @@ BROAD = {
     "gaps.py": 1,  # the guard
     "profiling/op_counter.py": 1,  # the operation is named as unknown
     "monitoring/nvml.py": 3,
-    "jupyter/server.py": 1,
     "cli.py": 1,  # a notebook's cell may raise anything
 }
 
@@ -135,18 +134,13 @@ TESTED_BY = {
     "tests/ai_act/test_law_vectors.py": ["ai_act/flags"],
     "tests/ai_act/test_original_model.py": ["ai_act/original_options"],
     "tests/test_script.py": ["attach", "callback", "track"],
-    "tests/display/test_display.py": [
-        *("display/card", "display/estimate_plot", "display/estimate_table"),
-        *("display/gauge", "display/registry_text", "display/scale", "display/text"),
-    ],
-    "tests/test_cli.py": ["errors", "options"],
+    "tests/test_cli.py": ["errors"],
     "tests/estimation/test_named_models.py": [
         "estimation/formula_profile",
         "estimation/pricing",
     ],
     "tests/estimation/test_estimator.py": [
-        "estimation/estimate",
-        "estimation/run_shape",
+        *("display/estimate_plot", "estimation/estimate", "estimation/run_shape"),
     ],
     "tests/estimation/test_model_config.py": ["estimation/hub_config"],
     "tests/evidence/test_notebook.py": [
@@ -163,11 +157,8 @@ TESTED_BY = {
     "tests/profiling/test_op_formulas.py": ["profiling/fused_layers"],
     "tests/profiling/test_multimodal.py": ["profiling/media"],
     "tests/profiling/test_scan_costs.py": ["profiling/scan_stubs"],
-    "tests/jupyter/test_magics.py": [
-        *("jupyter/cell_code", "jupyter/magic_line", "jupyter/notebook_view"),
-    ],
+    "tests/jupyter/test_magics.py": ["jupyter/notebook_view"],
     "tests/jupyter/test_headless.py": ["jupyter/papermill_engine"],
-    "tests/browser/test_jupyter.py": ["jupyter/server"],
     "tests/monitoring/test_witnesses.py": [
         *("monitoring/backward_passes", "monitoring/module_calls"),
         *("monitoring/monitored_models", "monitoring/passes/gradient_arrival"),
@@ -204,7 +195,6 @@ TESTED_BY = {
         *("report/form_items", "report/form_precision", "report/methodology"),
         *("report/notification", "report/resources"),
     ],
-    "tests/tracking/test_moment.py": ["tracking/progress"],
     "tests/tracking/test_stop_at.py": ["tracking/line_watch"],
     "tests/tracking/test_one_number.py": ["tracking/record_builder"],
 }

@@ -1,3 +1,5 @@
+"""Near names: the same offer for options, commands, models and devices."""
+
 import pytest
 
 from flops_magic.near_names import near

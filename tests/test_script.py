@@ -70,6 +70,13 @@ def test_track_measures_a_script_and_passes_its_arguments(tmp_path, monkeypatch)
     assert verify(tmp_path / "flops_meter.json").flops.direct == 4 * STEP
 
 
+def test_track_adds_what_the_user_declares(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = script(tmp_path)
+    assert main(["track", "--declare", "synthetic-data=1.6e18", str(path)]) == 0
+    assert verify(tmp_path / "flops_meter.json").flops.declared == 16 * 10**17
+
+
 def test_track_of_a_missing_script_is_a_wrong_use(tmp_path, capsys):
     assert main(["track", str(tmp_path / "none.py")]) == 2
     assert "no script" in capsys.readouterr().err

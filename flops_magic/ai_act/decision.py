@@ -7,8 +7,6 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import ClassVar
 
-VERDICTS = ("below", "near", "over", "not_engaged")
-
 
 class OriginalBasis(StrEnum):
     """What the figure of the original's training compute rests on."""

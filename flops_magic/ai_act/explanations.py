@@ -22,7 +22,7 @@ def explain(
 
     Args:
         rule: row of the decision table.
-        verdict: one of ``ai_act.decision.VERDICTS``.
+        verdict: ``below``, ``near``, ``over`` or ``not_engaged``.
         compared: FLOPs held against the threshold.
         threshold: FLOP; None where none applies.
         facts: what the decision rests on.
@@ -88,7 +88,7 @@ def consequence(rule: str, verdict: str, known_on: str, numbers: Law) -> str:
 
     Args:
         rule: row of the decision table.
-        verdict: one of ``ai_act.decision.VERDICTS``.
+        verdict: ``below``, ``near``, ``over`` or ``not_engaged``.
         known_on: the day of the decision, ISO 8601; empty if it is not recorded.
         numbers: the version of the rules.
     """

@@ -12,9 +12,6 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-import ipywidgets
-from IPython.display import display
-
 from flops_magic.display.scale import COLOURS, VERDICT_WORDS, gauge_svg
 from flops_magic.flops.units import (
     count_text,
@@ -45,6 +42,9 @@ class LiveGauge:
 
     def show(self, progress: Progress) -> None:
         """Appear in the cell's output."""
+        import ipywidgets
+        from IPython.display import display
+
         self.widget = ipywidgets.HTML(value=gauge_html(progress))
         self._handle = display(self.widget, display_id=True)
 
@@ -60,6 +60,8 @@ class LiveGauge:
 
     def replace(self, bundle: dict[str, Any]) -> None:
         """Give way to a MIME bundle; without a widget, display it."""
+        from IPython.display import display
+
         if self._handle is None:
             display(bundle, raw=True)
             return

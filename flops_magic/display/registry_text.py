@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from flops_magic.ai_act.thresholds import law
 from flops_magic.display.text import field_text
 from flops_magic.errors import InputError
@@ -47,19 +45,14 @@ def found_lines(words: str, most: int | None = None) -> str:
         raise InputError(
             f"no base model has all the words of {words!r}; try fewer of them"
         )
-    lines = [base_model_lines(found[:most])]
+    lines = [
+        f"{model.model_id:<56} "
+        f"{flop_text(model.flops) if model.flops else 'unknown':<18} {model.confidence}"
+        for model in found[:most]
+    ]
     if more := len(found[len(found) if most is None else most :]):
         lines.append(f"… and {more} more; add a word")
     return "\n".join(lines)
-
-
-def base_model_lines(found: Sequence[BaseModel]) -> str:
-    """Return a line for each model: id, compute, confidence."""
-    return "\n".join(
-        f"{model.model_id:<56} "
-        f"{flop_text(model.flops) if model.flops else 'unknown':<18} {model.confidence}"
-        for model in found
-    )
 
 
 def _compute(model: BaseModel) -> str:

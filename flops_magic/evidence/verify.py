@@ -40,18 +40,6 @@ from flops_magic.flops.formulas import lora_pd
 from flops_magic.flops.histogram import PASSES, FlopTotals
 from flops_magic.flops.units import grouped
 
-CHECKS = (
-    "the file can be read",
-    "it carries a record",
-    "each record's text is the text that was sealed",
-    "each record follows its schema, in the one text of what it holds",
-    "totals follow from histogram and profile",
-    "verdicts and their sentences follow from their facts",
-    "outputs and metadata hold the same records",
-    "each output belongs to the cell that it describes",
-    "cards show the record's figure",
-)
-
 
 @dataclass
 class Report:

@@ -185,7 +185,8 @@ class FlopsProfile:
         parameters_total: logical parameters: adapters in, packed weights unpacked.
         parameters_active: those that one token uses (fewer than total in MoE).
         parameters_trainable: those that require a gradient.
-        costs: coefficients by name of pass, see ``COSTS``; ``forward @ 2x128 ~1f…``
+        costs: coefficients by name of pass, ``forward``, ``backward``,
+            ``recompute`` and ``forward_without_adapters``; ``forward @ 2x128 ~1f…``
             and the like for a model that was counted live.
         unknown_ops: operations with matrix-sized inputs and no formula; the counts
             lack them.
@@ -205,7 +206,7 @@ class FlopsProfile:
         """Return the coefficients of a pass.
 
         Args:
-            name: one of ``COSTS``.
+            name: of a pass, such as ``forward``, see ``costs``.
             shape: a label of the histogram; a model that was counted live has costs
                 by shape.
 

@@ -1,46 +1,69 @@
-"""A tracked cell's code: its statements, its last expression, its top-level await."""
+"""A tracked cell's code: compiled as IPython would, and its top-level await found."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+from types import CodeType
 from typing import Any
 
-# Private in IPython, tried with 9.18 and 8.37: whether a cell has a top-level await. It
-# is what ``run_cell`` itself asks. If it goes, this import fails, and with it
-# ``%load_ext``; ``ast`` with PyCF_ALLOW_TOP_LEVEL_AWAIT would have to decide.
-from IPython.core.async_helpers import _should_be_async
+from IPython.core.inputtransformer2 import TransformerManager
 
 _TRACKED = re.compile(r"^\s*%%flops_track\b(.*)$")
+_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-def compiled(shell: Any, cell: str) -> tuple[Any, Any]:
-    """Return the cell's statements and, for display, its last expression."""
-    # The user's own magics, ``!`` commands and registered transforms are in the cell.
+def compiled(shell: Any, cell: str) -> list[CodeType]:
+    """Return the cell's code; its last expression apart, so that it displays.
+
+    Raises:
+        SyntaxError: as the cell would without the magic.
+    """
     source = shell.transform_cell(cell)
-    # A cached name lets tracebacks show the cell's lines.
+    # public names of the shell (IPython 8.37 and 9.18): the name lets tracebacks show
+    # the cell's lines, and the AST transforms are those that the user registered
     name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
     tree = shell.transform_ast(ast.parse(source, name))
-    # IPython's own rule: a semicolon at the end keeps the last value from showing.
+    # IPython's own rule: a semicolon at the end keeps the last value from showing
     quiet = cell.rstrip().endswith(";")
     shows = bool(tree.body) and isinstance(tree.body[-1], ast.Expr) and not quiet
     last = tree.body[-1:] if shows else []
     first = tree.body[:-1] if last else tree.body
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    code = compile(ast.Module(first, []), name, "exec", flags) if first else None
-    # "single" mode prints through ``sys.displayhook``, which is IPython's own.
-    shown = compile(ast.Interactive(last), name, "single", flags) if last else None
-    return code, shown
+    parts = []
+    if first:
+        parts.append(compile(ast.Module(first, []), name, "exec", _AWAIT))
+    if last:
+        # "single" hands the value to the display hook, as the prompt does
+        parts.append(compile(ast.Interactive(last), name, "single", _AWAIT))
+    return parts
+
+
+def awaits(code: CodeType) -> bool:
+    """Return whether running the code gives a coroutine, which has to be awaited."""
+    return bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def await_tracked(lines: list[str]) -> list[str]:
-    """Turn a tracked cell with a top-level await into an awaited call."""
+    """Turn a tracked cell with a top-level await into an awaited call.
+
+    A magic is an ordinary function and cannot await in the kernel's running loop, so
+    the cell has to become a call that IPython itself awaits.
+    """
     first = lines[0] if lines else ""
     body = "".join(lines[1:])
-    if not (match := _TRACKED.match(first)) or not _should_be_async(body):
+    if not (match := _TRACKED.match(first)) or not _body_awaits(body):
         return lines
-    # ``repr`` makes text that reads back as the same text, quotes and all.
+    # ``repr`` makes text that reads back as the same text, quotes and all
     call = f"{match[1].strip()!r}, {body!r}"
-    # IPython awaits a cell, never a magic, so the cell becomes one awaited call.
     magic = "get_ipython().find_cell_magic('flops_track').__self__"
     return [f"await {magic}.track_async({call})\n"]
+
+
+def _body_awaits(body: str) -> bool:
+    try:
+        # magics and !commands become calls first: the body alone may not be Python
+        source = TransformerManager().transform_cell(body)
+        return awaits(compile(source, "<cell>", "exec", _AWAIT))
+    except (SyntaxError, ValueError):
+        return False  # the magic compiles it again, and shows what is wrong

@@ -1,15 +1,16 @@
-"""A magic's line: parsed like a command line, with one line for each mistake."""
+"""A magic's line: parsed as a command line, and answered in one line if it is wrong."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic_arguments import MagicArgumentParser, parse_argstring
+from IPython.utils.process import arg_split
 
 from flops_magic.errors import InputError
 from flops_magic.near_names import near
+
+_HELP = "'name?' lists the options"
 
 
 def parse_line(magic: Any, line: str) -> Any:
@@ -21,15 +22,19 @@ def parse_line(magic: Any, line: str) -> Any:
         InputError: for what the magic does not take.
     """
     try:
-        args = parse_argstring(magic, line)
+        args, extra = magic.parser.parse_known_args(arg_split(line))
     except UsageError as error:
-        message = str(error)
-        # argparse's English sentence; in another language the message passes on whole.
-        typo = re.search(r"unrecognized arguments: (--[\w-]+)", message)
-        if typo:
-            offer = near(typo[1], _options(magic.parser))
-            message = f"unknown option {typo[1]}{offer}"
-        raise InputError(f"{message}; 'name?' lists the options") from None
+        raise InputError(f"{error}; {_HELP}") from None
+    except ValueError as error:
+        # a quote that does not close
+        raise InputError(f"{error} in {line!r}; {_HELP}") from None
+    if extra:
+        # argparse's own list (Python 3.11 to 3.14); it has no public one. Without it
+        # a typo would be answered by an AttributeError.
+        known = [flag for a in magic.parser._actions for flag in a.option_strings]
+        kind = "option" if extra[0].startswith("-") else "argument"
+        offer = near(extra[0].partition("=")[0], known)
+        raise InputError(f"unknown {kind} {extra[0]}{offer}; {_HELP}")
     for name, value in vars(args).items():
         setattr(args, name, unquoted(value))
     return args
@@ -42,14 +47,3 @@ def unquoted(value: Any) -> Any:
     if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] in "'\"":
         return value[1:-1]
     return value
-
-
-def _options(parser: MagicArgumentParser) -> list[str]:
-    return [
-        # Private in argparse (Python 3.11 to 3.13): it has no public list of options.
-        # Without it a typo is answered without near names.
-        s
-        for action in parser._actions
-        for s in action.option_strings
-        if s[:2] == "--"
-    ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from flops_magic.evidence.notebook import lift
+from flops_magic.gaps import guard
 
 
 def lift_on_save(
     model: dict[str, Any], path: str, contents_manager: Any, **more: Any
 ) -> None:
-    """Lift the records of a notebook that is about to be saved.
+    """Lift the records of a notebook that is about to be saved; raises nothing.
+
+    An error here would keep the user's notebook from being saved.
 
     Args:
         model: the contents model; only a notebook's is touched.
@@ -18,16 +21,20 @@ def lift_on_save(
         contents_manager: the server's; its log gets what goes wrong.
         more: what later servers pass.
     """
-    try:
+
+    def log(where: str, what: BaseException | str) -> None:
+        contents_manager.log.warning("flops_magic: %s: %s", where, what)
+
+    with guard(log, f"records of {path} stay in their outputs"):
         content = model.get("content")
         if model.get("type") == "notebook" and isinstance(content, dict):
             lift(content)
-    except Exception as error:  # noqa: BLE001 a save must go on, whatever is in it
-        contents_manager.log.warning(
-            "flops_magic: records of %s stay in their outputs: %s", path, error
-        )
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    """Register the hook; called by Jupyter Server."""
+    """Register the hook.
+
+    Jupyter Server 2 calls an extension's module by this name; were the name to change,
+    records would stay in the outputs, where ``flops-magic embed`` finds them.
+    """
     serverapp.contents_manager.register_pre_save_hook(lift_on_save)

@@ -28,7 +28,6 @@ class Accelerator:
     Attributes:
         name: of the product.
         pattern: found in the names that the driver gives.
-        vendor: who makes it.
         peaks: dense FLOP/s by number format; without those it lacks.
         tdp_w: board power in W; None if unknown.
         source: where the figures were read.
@@ -37,7 +36,6 @@ class Accelerator:
 
     name: str
     pattern: str
-    vendor: str
     peaks: Mapping[str, int]
     tdp_w: int | None
     source: str
@@ -98,7 +96,6 @@ def _row(row: Mapping[str, str]) -> Accelerator:
     return Accelerator(
         name=row["name"],
         pattern=row["pattern"],
-        vendor=row["vendor"],
         peaks=peaks,
         tdp_w=int(parse_decimal(tdp)) if tdp else None,
         source=row["source"],
