@@ -75,5 +75,5 @@ def measured(make):
     with patched_trainers(meter):
         make().train()
         meter.settle()
-    assert not meter.gaps
+    assert meter.gaps == [], meter.gaps
     return meter

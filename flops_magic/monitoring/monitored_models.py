@@ -24,6 +24,7 @@ from flops_magic.monitoring.module_calls import (
     is_fake,
 )
 from flops_magic.monitoring.passes.pass_counter import PassCounter
+from flops_magic.monitoring.passes.pass_hooks import head_of
 from flops_magic.monitoring.passes.pass_reader import Purpose
 from flops_magic.monitoring.provenance import model_id
 from flops_magic.monitoring.setup_watch import RegistrationClock
@@ -60,7 +61,7 @@ class ModelRegistry:
         self._clock = RegistrationClock()
         self._monitors: dict[int, ModelMonitor] = {}
         self.loop = Loop()
-        self.outside = ProductsOutside(gaps.note)
+        self.outside = ProductsOutside(self.strangers, gaps.note)
         self.backward_passes = BackwardPasses(
             lambda: list(self._monitors.values()), self.outside, gaps.note
         )
@@ -141,6 +142,8 @@ class ModelRegistry:
             return True
         if any(module is way for m in self._monitors.values() for way in m.entrances):
             return True
+        if any(module is head_of(m.base) for m in self._monitors.values()):
+            return True  # applied to the backbone's states, with which it is counted
         parts = {id(part) for part in base.modules()}
         inside = any(id(m.base) in parts for m in self._monitors.values())
         model = isinstance(base, transformers.PreTrainedModel)

@@ -103,13 +103,15 @@ class ProductsOutside:
         totals: what was found, a label for each shape.
     """
 
-    def __init__(self, note: GapSink) -> None:
+    def __init__(self, strangers: Strangers, note: GapSink) -> None:
         """Find nothing yet.
 
         Args:
+            strangers: returns those of the parameters that no counted model owns.
             note: told of products whose size cannot be read.
         """
         self.totals = PassTotals()
+        self._strangers = strangers
         self._note = note
 
     def look(self, tensors: Iterable[Any]) -> int:
@@ -136,6 +138,8 @@ class ProductsOutside:
         name = node.name()
         if not _PRODUCT.search(name) and not _own_function(node):
             return 0
+        if self._of_a_model(node):
+            return 0
         forward = _product_flops(node)
         if forward is None:
             self._note(
@@ -152,6 +156,18 @@ class ProductsOutside:
             "train", PassShape(calls=1), label=label, merges=False
         )
         return operands * forward
+
+    def _of_a_model(self, node: Any) -> bool:
+        """Whether a product takes a weight of a counted model.
+
+        A fused head does, that a trainer applies to the states of a backbone: the
+        backbone's pass is counted with its head.
+        """
+        below = [n for n, _ in node.next_functions if n and COUNTED not in n.metadata]
+        # one step further: the weight may be transposed or cast
+        below += [m for n in below for m, _ in n.next_functions[:1] if m is not None]
+        leaves = [v for n in below if (v := getattr(n, "variable", None)) is not None]
+        return len(self._strangers(leaves)) < len(leaves)
 
     def flops(self) -> FlopTotals:
         """Return their FLOPs so far."""

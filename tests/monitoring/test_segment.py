@@ -16,7 +16,7 @@ from flops_magic.attach import attach_to_trainers
 from flops_magic.evidence.record import AuditRecord
 from flops_magic.evidence.seal import seal
 from flops_magic.monitoring.meter import TrainerMeter
-from flops_magic.monitoring.model_monitor import ModelMonitor
+from flops_magic.monitoring.model_monitor import Loop, ModelMonitor
 from flops_magic.monitoring.setup_watch import RegistrationClock, SetupWatch
 from flops_magic.monitoring.trainer_patches import patched_trainers
 from tests import tiny
@@ -301,6 +301,7 @@ def monitored(model):
         role="trained",
         purpose=lambda: "train",
         clock=RegistrationClock(),
+        loop=Loop(),
         on_gap=lambda *gap: pytest.fail(str(gap)),
     )
 

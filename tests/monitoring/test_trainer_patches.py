@@ -20,7 +20,7 @@ def meter():
     meter = TrainerMeter()
     with patched_trainers(meter):
         yield meter
-    assert not meter.gaps
+    assert meter.gaps == []
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 
 COUNTED = "flops_magic.counted"  # key in a node's metadata: a counted pass's output
+_NO_HOLDERS = (type, torch.nn.Module)  # whose attributes are no output
 _DEEPEST = 3  # tensors in tuples in a mapping, as hidden states and caches are
 
 
@@ -74,8 +74,10 @@ def differentiable(output: Any, depth: int = 0) -> Iterator[torch.Tensor]:
         parts = list(output.values())
     elif isinstance(output, (tuple, list)):
         parts = list(output)
-    elif is_dataclass(output) and not isinstance(output, type):
-        parts = list(vars(output).values())
+    elif hasattr(output, "__dict__") and not isinstance(
+        output, (type, torch.nn.Module)
+    ):
+        parts = list(vars(output).values())  # a dataclass, a namespace, one's own
     else:
         return
     for part in parts:

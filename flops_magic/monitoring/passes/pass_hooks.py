@@ -186,6 +186,12 @@ def entrances(model: Any) -> list[Any]:
     return [model, backbone] if within else [model]
 
 
+def head_of(model: Any) -> Any:
+    """Return the module that scores the states of a backbone; None without one."""
+    find = getattr(model, "get_output_embeddings", None)
+    return find() if find is not None else None
+
+
 class NoHooks:
     """What a saved model has in the place of its hooks; it does nothing."""
 
