@@ -96,5 +96,5 @@ def test_on_the_steps_the_count_is_torch_s_and_between_them_never_lower(profile)
 
 def test_a_live_model_is_left_to_be_counted_live():
     model = transformers.AutoModelForCausalLM.from_config(config())
-    with pytest.raises(ShapeFitError, match="no polynomial"):
+    with pytest.raises(ShapeFitError, match="does not follow the polynomial"):
         profile_model(model)
