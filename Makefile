@@ -51,7 +51,7 @@ check: static
 	$(VENV)/bin/python -m pytest $(PARALLEL) -m 'not slow' $(FAST)
 
 test: static
-	$(VENV)/bin/python -m pytest $(PARALLEL) --cov=flops_magic --cov-fail-under=88
+	$(VENV)/bin/python -m pytest $(PARALLEL) --cov=flops_magic --cov-fail-under=80
 
 architectures: $(VENV)/ready
 	$(VENV)/bin/python tools/check_architectures.py
