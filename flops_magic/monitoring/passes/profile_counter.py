@@ -68,10 +68,14 @@ class ProfileCounter:
         shape, label = (
             (None, "packed") if sums is not None else reader.dense(tokens, kwargs)
         )
-        real = real_positions(kwargs, positions, two_lengths=reader.two_lengths)
+        kind = otherwise = reader.kind(call, adapters)
+        real: tuple[int | torch.Tensor, ...] = ()
+        if kind == "train":  # a sum on the device, which other passes do not need
+            real = real_positions(kwargs, positions, two_lengths=reader.two_lengths)
+            otherwise = reader.kind(call, adapters, trained=False)
         return _Pass(
-            kind=reader.kind(call, adapters),
-            otherwise=reader.kind(call, adapters, trained=False),
+            kind=kind,
+            otherwise=otherwise,
             adapters=adapters,
             label=label,
             shape=shape,
